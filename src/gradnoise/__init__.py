@@ -1,0 +1,56 @@
+"""gradnoise: measure the noise in a model's gradients, predict what SGD will do, simulate it, see where the two agree.
+
+    import gradnoise as gn
+
+Names are loaded on first use, so that importing the package, and the command line's help, stay fast.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Problem": "problem",
+    "from_arrays": "problem",
+    "Spacetime": "spacetime",
+    "Diagram": "diagrams",
+    "number_of_diagrams": "diagrams",
+    "enumerate_diagrams": "diagrams",
+    "embedding_count": "diagrams",
+    "Estimate": "estimate",
+    "Process": "process",
+    "coefficient": "predict",
+    "coefficient_formula": "predict",
+    "series_coefficients": "predict",
+    "predict_curve": "predict",
+    "diagram_values": "measure",
+    "noise_covariance": "measure",
+    "noise_spectrum": "measure",
+    "noise_scale": "measure",
+    "hessian_extremes": "measure",
+    "gradient_descent": "dynamics",
+    "sgd": "dynamics",
+    "simulate": "dynamics",
+    "critical_batch": "stationary",
+    "compare": "experiment",
+    "to_results": "results",
+    "save": "results",
+    "load": "results",
+    "write_report": "report",
+}
+_MODULES = ("testbeds",)
+
+__all__ = ["__version__", *_HOME, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"gradnoise.{name}")
+    if name in _HOME:
+        return getattr(import_module(f"gradnoise.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'gradnoise' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
