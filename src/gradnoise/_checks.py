@@ -94,5 +94,5 @@ def stacked_examples(name: str, examples: PyTree) -> int:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."

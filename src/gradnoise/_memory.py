@@ -48,27 +48,35 @@ def available_memory() -> int:
     return free if limit is None or used is None else min(free, max(limit - used, 0))
 
 
-def resident_memory() -> tuple[int, int]:
-    """Bytes of this process in memory now, and the most it has had so far."""
+def peak_memory() -> int:
+    """The most bytes this process has had in memory so far, by the operating system's own figure."""
     import resource
     import sys
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError):
-        return peak, peak
-    return pages * os.sysconf("SC_PAGE_SIZE"), peak
+    status = _fields("/proc/self/status")  # of this program; getrusage on Linux also counts the one that started it
+    if "VmHWM" in status:
+        return status["VmHWM"]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def resident_memory() -> int:
+    """Bytes of this process in memory now (its peak, where the system does not say)."""
+    return _fields("/proc/self/status").get("VmRSS") or peak_memory()
 
 
 def _machine_free() -> int:
+    free = _fields("/proc/meminfo").get("MemAvailable")
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if free is None else free
+
+
+def _fields(path: str) -> dict[str, int]:
+    """The sizes in a file of lines "Name:   123 kB", in bytes; empty if there is no such file."""
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return {}
+    matches = (re.fullmatch(r"(\w+):\s+(\d+) kB", line) for line in lines)
+    return {match[1]: int(match[2]) * 1024 for match in matches if match}
 
 
 def _number(path: str) -> int | None:

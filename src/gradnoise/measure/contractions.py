@@ -145,7 +145,7 @@ def _room(limit: int | None) -> int:
     """Bytes that a loop may take: the limit less what the process holds and may need to compile."""
     if limit is None:
         return _memory.available_memory() // 2
-    return limit - _memory.resident_memory()[0]
+    return limit - _memory.resident_memory()
 
 
 @lru_cache(maxsize=64)
