@@ -1,0 +1,8 @@
+"""Results as labelled arrays: one tree, one file."""
+
+from gradnoise.results.convert import to_results
+from gradnoise.results.io import load, save
+from gradnoise.results.provenance import provenance
+from gradnoise.results.schema import build_tree, validate
+
+__all__ = ["build_tree", "load", "provenance", "save", "to_results", "validate"]

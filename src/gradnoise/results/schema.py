@@ -1,0 +1,218 @@
+"""What a results tree holds: groups, variables, dimensions. The same names in memory, in the file and in the report."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import gradnoise
+
+FORMAT = 1
+"""Raised when a variable changes its meaning; kept in the root attribute `results_format`."""
+
+CURVE = ("target", "learning_rate", "step", "order")
+AT_CHECKPOINT = ("checkpoint",)
+BY_GROUP = ("checkpoint", "group")
+
+GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "measured": {
+        "value": ("entry",),
+        "value_se": ("entry",),
+        "noise_trace": AT_CHECKPOINT,
+        "noise_trace_se": AT_CHECKPOINT,
+        "gradient_norm_squared": AT_CHECKPOINT,
+        "gradient_norm_squared_se": AT_CHECKPOINT,
+        "simple_noise_scale": AT_CHECKPOINT,
+        "simple_noise_scale_se": AT_CHECKPOINT,
+        "simple_noise_scale_low": AT_CHECKPOINT,
+        "simple_noise_scale_high": AT_CHECKPOINT,
+        "group_noise_trace": BY_GROUP,
+        "group_noise_trace_se": BY_GROUP,
+        "group_gradient_norm_squared": BY_GROUP,
+        "group_gradient_norm_squared_se": BY_GROUP,
+        "group_simple_noise_scale": BY_GROUP,
+        "group_simple_noise_scale_se": BY_GROUP,
+        "eigenvalue": ("checkpoint", "eigen"),
+        "rank": AT_CHECKPOINT,
+        "participation_ratio": AT_CHECKPOINT,
+        "stable_rank": AT_CHECKPOINT,
+        "hessian_max": AT_CHECKPOINT,
+        "hessian_max_se": AT_CHECKPOINT,
+        "curvature_limit": AT_CHECKPOINT,
+        "baseline_step": AT_CHECKPOINT,
+        "test_loss": AT_CHECKPOINT,
+    },
+    "predicted": {
+        "loss": CURVE,
+        "loss_se": CURVE,
+        "coefficient": ("target", "order"),
+        "coefficient_se": ("target", "order"),
+        "factor": ("target", "entry"),
+    },
+    "simulated": {
+        "loss": ("process", "target", "learning_rate", "step"),
+        "loss_se": ("process", "target", "learning_rate", "step"),
+        "num_replicas": ("process", "learning_rate"),
+        "num_diverged": ("process", "learning_rate"),
+    },
+    "compared": {
+        "difference": CURVE,
+        "difference_se": CURVE,
+        "z": CURVE,
+        "last_term": CURVE,
+        "verdict": ("target", "learning_rate", "order"),
+        "band": ("target", "learning_rate", "order"),
+        "residual": ("target", "order", "learning_rate"),
+        "residual_se": ("target", "order", "learning_rate"),
+        "slope": ("target", "order"),
+        "slope_low": ("target", "order"),
+        "slope_high": ("target", "order"),
+        "expected_slope": ("target", "order"),
+    },
+}
+"""Group -> variable -> dimensions, in any order. `band` may lack any of its dimensions."""
+
+LABELS = ("target", "process", "learning_rate", "order", "checkpoint", "group", "diagram")
+"""Coordinates that say what a place along a dimension is; where a variable has the dimension it needs the coordinate."""
+
+UNITS = {
+    "noise_trace": "loss^2 / parameter^2",
+    "gradient_norm_squared": "loss^2 / parameter^2",
+    "eigenvalue": "loss^2 / parameter^2",
+    "simple_noise_scale": "examples",
+    "hessian_max": "loss / parameter^2",
+    "curvature_limit": "learning rate",
+    "value": "loss / learning_rate^order",
+    "loss": "loss",
+    "difference": "loss",
+    "residual": "loss",
+    "last_term": "loss",
+}
+
+
+def units(name: str) -> str | None:
+    """The units of the variable `name`, of its error and of its interval's ends; None where it has none.
+
+    >>> units("group_simple_noise_scale_se")
+    'examples'
+    """
+    stem = name.removeprefix("group_")
+    for ending in ("_se", "_low", "_high"):
+        stem = stem.removesuffix(ending)
+    return UNITS.get(stem)
+
+
+def build_tree(groups: Mapping[str, xr.Dataset], attrs: Mapping[str, Any] | None = None) -> xr.DataTree:
+    """One results tree of `groups` (name -> Dataset) with root attributes `attrs`, checked by `validate`.
+
+    Attributes become what a file can hold: None is left out, a list of strings is joined by commas. Variables of the
+    schema get their units.
+
+    >>> tree = build_tree({"measured": xr.Dataset({"value": ("entry", [1.0])})}, {"problem": "digits", "kinks": ()})
+    >>> tree["measured"]["value"].attrs["units"], tree.attrs["kinks"]
+    ('loss / learning_rate^order', '')
+
+    Raises ValueError for a group that is not in the schema or a variable with other dimensions.
+    """
+    unknown = [name for name in groups if name not in GROUPS]
+    if unknown:
+        raise ValueError(f"groups has {unknown[0]!r}, which results do not know. Choose among {', '.join(GROUPS)}.")
+    stamps = {"gradnoise_version": gradnoise.__version__, "results_format": FORMAT}
+    parts = {"/": xr.Dataset(attrs={**clean_attributes(attrs or {}), **stamps})}
+    for name, dataset in groups.items():
+        if not isinstance(dataset, xr.Dataset):
+            raise TypeError(
+                f"groups[{name!r}] is {type(dataset).__name__}, expected an xarray Dataset. Use to_results."
+            )
+        parts[name] = with_units(dataset).assign_attrs(clean_attributes(dataset.attrs))
+    tree = xr.DataTree.from_dict(parts)
+    validate(tree)
+    return tree
+
+
+def with_units(dataset: xr.Dataset) -> xr.Dataset:
+    """A copy whose variables of the schema say their units."""
+    told = {name: units(str(name)) for name in dataset.data_vars}
+    return dataset.assign({name: dataset[name].assign_attrs(units=unit) for name, unit in told.items() if unit})
+
+
+def clean_attributes(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Attributes as a results file holds them: str, bool, int, float or an array of numbers; None is left out.
+
+    >>> clean_attributes({"kinks": ("max", "abs"), "seed": np.int32(3), "git_commit": None})
+    {'kinks': 'max, abs', 'seed': 3}
+    """
+    return {str(name): _clean(str(name), value) for name, value in attrs.items() if value is not None}
+
+
+def _clean(name: str, value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value):
+        return ", ".join(value)
+    array = np.asarray(value) if isinstance(value, (list, tuple, np.ndarray)) else np.asarray(None)
+    if array.dtype.kind in "iuf" and array.size:
+        return array
+    raise TypeError(
+        f"attribute {name}={value!r} is no text, number, truth value or array of numbers. Convert it first."
+    )
+
+
+def validate(tree: xr.DataTree, complete: bool = False) -> xr.DataTree:
+    """`tree`, if it is a results tree: marked as one, at least one group, every known variable with its dimensions.
+
+    With `complete` every group and variable of the schema must be there; without, a report says what is absent.
+    Raises TypeError for what is no tree, ValueError in one sentence for the first thing that is wrong.
+    """
+    if not isinstance(tree, xr.DataTree):
+        raise TypeError(f"results is {type(tree).__name__}, expected an xarray DataTree. Use gn.load(path), say.")
+    if "gradnoise_version" not in tree.attrs:
+        raise ValueError(
+            "results has no attribute gradnoise_version, expected a tree that gradnoise made. Use gn.load or "
+            "build_tree."
+        )
+    if tree.attrs.get("results_format", FORMAT) > FORMAT:
+        raise ValueError(
+            f"results has format {tree.attrs['results_format']}, this gradnoise reads up to {FORMAT}. Upgrade "
+            "gradnoise."
+        )
+    present = [name for name in GROUPS if name in tree.children]
+    if not present or (complete and len(present) < len(GROUPS)):
+        lacking = [name for name in GROUPS if name not in present]
+        raise ValueError(
+            f"results has no group {lacking[0]!r} (it has {present or 'none'}). Expected {', '.join(GROUPS)}."
+        )
+    for group in present:
+        _validate_group(group, tree[group].to_dataset(), complete)
+    return tree
+
+
+def _validate_group(group: str, dataset: xr.Dataset, complete: bool) -> None:
+    for name, dims in GROUPS[group].items():
+        if name not in dataset:
+            if complete:
+                raise ValueError(
+                    f"results[{group!r}] has no variable {name!r}, expected it with dimensions {dims}. Measure it "
+                    "again."
+                )
+            continue
+        found = dataset[name]
+        expected = set(dims)
+        if set(found.dims) != expected and not (name == "band" and set(found.dims) < expected):
+            raise ValueError(
+                f"results[{group!r}][{name!r}] has dimensions {found.dims}, expected {dims}. Rename or reshape it."
+            )
+        for dim in expected.intersection(LABELS).intersection(found.dims):
+            if dim not in found.coords:
+                raise ValueError(
+                    f"results[{group!r}][{name!r}] has no coordinate {dim!r}. Say what its {found.sizes[dim]} places "
+                    "are."
+                )
+        if (found.dtype.kind not in "iuf") != (name == "verdict"):
+            raise ValueError(
+                f"results[{group!r}][{name!r}] has dtype {found.dtype}, expected "
+                f"{'text' if name == 'verdict' else 'numbers'}."
+            )
