@@ -1,0 +1,109 @@
+"""The compiled functions of a run, over chunks of replicas sharded on the devices, and the host loop over them."""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from gradnoise._types import Params
+from gradnoise.dynamics import records, replica
+from gradnoise.dynamics.plan import Layout, Shapes, layout, needs
+from gradnoise.dynamics.rates import Rates
+from gradnoise.dynamics.replica import Data, Keys, Setup
+
+REPLICAS, SHARED = PartitionSpec("replicas"), PartitionSpec()
+
+
+class Inputs(NamedTuple):
+    """The arrays that all replicas share."""
+
+    keys: Keys
+    data: Data
+    params: Params
+    rates: Rates
+
+
+class Compiled(NamedTuple):
+    """`begin(inputs, numbers)`, `draw(inputs, runs, start)`, `advance(inputs, runs, block, start, span)` and
+    `record(inputs, runs, step)`, each for a whole chunk."""
+
+    begin: Callable[..., Any]
+    draw: Callable[..., Any]
+    advance: Callable[..., Any]
+    record: Callable[..., Any]
+
+
+@lru_cache(maxsize=16)
+def compiled(setup: Setup, block_steps: int, evaluation_block: int, devices: tuple[Any, ...]) -> Compiled:
+    """The four functions, vmapped over the runs of a device and sharded over devices; learning rates are traced."""
+
+    def begin(inputs: Inputs, number: Any) -> Any:
+        return replica.begin(setup, inputs.keys, inputs.data, inputs.params, number)
+
+    def draw(inputs: Inputs, run: Any, start: Any) -> Any:
+        return replica.rows(setup, inputs.keys, inputs.data, run, start, block_steps)
+
+    def advance(inputs: Inputs, run: Any, block: Any, start: Any, span: Any) -> Any:
+        return replica.run_steps(setup, inputs.keys, inputs.data, inputs.rates, run, block, start, span)
+
+    def record(inputs: Inputs, run: Any, step: Any) -> Any:
+        run, values = records.record(setup, inputs.keys, inputs.data, run, step, evaluation_block)
+        return run, values, run.diverged_at  # apart from the run, whose arrays the next call takes over
+
+    mesh = _mesh(devices)
+    return Compiled(
+        _sharded(begin, mesh, (SHARED, REPLICAS), quickly=True),
+        _sharded(draw, mesh, (SHARED, REPLICAS, SHARED), quickly=True),
+        _sharded(advance, mesh, (SHARED, REPLICAS, REPLICAS, SHARED, SHARED), donate=(1,)),
+        _sharded(record, mesh, (SHARED, REPLICAS, SHARED), donate=(1,)),
+    )
+
+
+def prepare(
+    setup: Setup, inputs: Inputs, num_replicas: int, num_records: int, memory: int
+) -> tuple[Layout, Compiled, Inputs]:
+    """How the run is cut up, its compiled functions, and a copy of the shared arrays on each device."""
+    devices = tuple(jax.devices())
+    plan = layout(setup, needs(setup, Shapes.of(inputs)), num_replicas, num_records, len(devices), memory)
+    functions = compiled(setup, plan.block_steps, plan.evaluation_block, devices)
+    return plan, functions, jax.device_put(inputs, NamedSharding(_mesh(devices), SHARED))
+
+
+def _mesh(devices: tuple[Any, ...]) -> Mesh:
+    return Mesh(np.array(devices), ("replicas",))
+
+
+def run_chunk(
+    functions: Compiled, plan: Layout, inputs: Inputs, first: int, record_steps: range
+) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """Runs first, ..., first + width - 1; at each recorded step their values by name and where they diverged."""
+    runs = functions.begin(inputs, np.arange(first, first + plan.width, dtype=np.int32))
+    block, block_start, at = None, 0, 0
+    for step in record_steps:
+        while at < step:
+            if block is None or at >= block_start + plan.block_steps:
+                block_start = at - at % plan.block_steps
+                block = None  # freed before its successor is drawn
+                block = functions.draw(inputs, runs, np.int32(block_start))
+            stop = min(step, block_start + plan.block_steps)
+            runs = functions.advance(inputs, runs, block, np.int32(block_start), (np.int32(at), np.int32(stop)))
+            at = stop
+        runs, values, diverged_at = functions.record(inputs, runs, np.int32(step))
+        yield {name: np.asarray(value) for name, value in values.items()}, np.asarray(diverged_at)
+
+
+def _sharded(
+    function: Callable[..., Any],
+    mesh: Mesh,
+    specs: tuple[PartitionSpec, ...],
+    donate: tuple[int, ...] = (),
+    quickly: bool = False,
+) -> Any:
+    """`function` over replicas; `quickly` spares the compiler's optimizations, which for integer draws gain nothing."""
+    mapped = jax.vmap(function, in_axes=tuple(0 if spec == REPLICAS else None for spec in specs))
+    sharded = jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=REPLICAS, check_vma=False)
+    options = {"xla_backend_optimization_level": 1} if quickly and mesh.devices.flat[0].platform == "cpu" else None
+    return jax.jit(sharded, donate_argnums=donate, compiler_options=options)
