@@ -1,0 +1,143 @@
+"""The main job on small problems: complete, resumable to the same numbers, honest about what it needs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from pydantic import ValidationError
+
+import gradnoise as gn
+from gradnoise.experiment.config import Config
+from gradnoise.experiment.pipeline import STAGES, estimate, run
+from gradnoise.problem import penalized
+from gradnoise.results import validate
+
+SMALL = Config(batch_size=2, num_examples=8, epochs=1, num_replicas=40, max_order=2, baseline_steps=20)
+
+
+def small_problem(name="small"):
+    pool = np.random.default_rng(0).normal(size=(12, 3))
+    return gn.from_arrays(
+        lambda w, x: jnp.log(jnp.cosh(w @ x[:2] - x[2])), lambda key: jax.random.normal(key, (2,)), pool, name
+    )
+
+
+@pytest.fixture(scope="module")
+def finished():
+    return run(small_problem(), SMALL)
+
+
+def test_the_tree_is_complete_and_survives_the_file(finished, tmp_path):
+    validate(finished, complete=True)
+    gn.save(finished, tmp_path / "results.nc")
+    again = gn.load(tmp_path / "results.nc")
+    for stage in STAGES:
+        xr.testing.assert_identical(again[stage].to_dataset(), finished[stage].to_dataset())
+
+
+def test_no_host_user_or_path_is_among_the_attributes(finished):
+    import getpass
+    import platform
+
+    told = repr({name: group.attrs for name, group in finished.subtree_with_keys})
+    for secret in (platform.node(), f"/{getpass.getuser()}/", "/home", "/tmp"):
+        assert not secret or secret not in told
+
+
+def test_contributions_of_the_diagrams_add_up_to_the_prediction(finished):
+    measured, predicted = finished["measured"], finished["predicted"]
+    for target in ("test", "train", "gap"):
+        by_order = np.array(
+            [
+                float((predicted["factor"].sel(target=target) * measured["value"]).where(measured["order"] == k).sum())
+                for k in range(3)
+            ]
+        )
+        np.testing.assert_allclose(by_order, predicted["coefficient"].sel(target=target), rtol=1e-9, atol=1e-12)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stage", ["simulation", "control variates"])
+def test_a_killed_run_resumes_to_the_same_numbers(finished, tmp_path, stage):
+    def die(message, share):
+        if message == stage:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(small_problem(), SMALL, store=tmp_path, progress=die)
+    kept = sorted(path.name.split("-")[0] for path in tmp_path.iterdir())
+    assert kept[:2] == ["measured", "predicted"]
+    heard = []
+    resumed = run(small_problem(), SMALL, store=tmp_path, progress=lambda message, share: heard.append(message))
+    assert "baseline run" not in heard
+    for name in STAGES:
+        xr.testing.assert_identical(resumed[name].to_dataset(), finished[name].to_dataset())
+
+
+def test_a_damaged_stage_is_done_again(finished, tmp_path):
+    run(small_problem(), SMALL, stages=("predicted",), store=tmp_path)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:1000])
+    again = run(small_problem(), SMALL, stages=("predicted",), store=tmp_path)
+    xr.testing.assert_identical(again["predicted"].to_dataset(), finished["predicted"].to_dataset())
+
+
+def test_other_settings_do_not_find_the_stored_stages(tmp_path):
+    run(small_problem(), SMALL, stages=("predicted",), store=tmp_path)
+    run(small_problem(), SMALL.model_copy(update={"seed": 1}), stages=("predicted",), store=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_weight_decay_is_predicted_as_the_penalty_it_is(getkey):
+    """SGD with coupled decay against the series of the penalized problem, 4000 replicas: within the band."""
+    problem, rate, decay = small_problem(), 0.02, 0.3
+    params, spacetime = np.array([0.5, -1.0]), gn.Spacetime(8, 2)
+    values = gn.diagram_values(penalized(problem, decay), params)
+    runs = gn.simulate(gn.sgd(problem, weight_decay=decay), params, spacetime, rate, 4000, getkey(), dtype="float64")
+    right = gn.compare(gn.predict_curve(values, spacetime, rate), runs)
+    wrong = gn.compare(gn.predict_curve(gn.diagram_values(problem, params), spacetime, rate), runs)
+    assert np.abs(right.z[:, -1]).max() < right.band
+    assert wrong.verdict == "disagrees"
+
+
+def test_a_problem_without_a_pool_goes_the_whole_way():
+    config = SMALL.model_copy(update={"num_replicas": 20, "max_order": 1})
+    tree = run(gn.testbeds.problem("gauss"), config)
+    assert float(tree["measured"]["value_se"].max()) > 0
+
+
+def test_the_estimate_counts_replicas_by_the_spread_of_the_change():
+    asked, finer = (estimate(small_problem(), SMALL, error=error) for error in (0.1, 0.05))
+    assert finer.num_replicas_needed == pytest.approx(4 * asked.num_replicas_needed, rel=0.1, abs=4)
+    assert asked.seconds > 0
+    assert asked.memory_bytes > 2**28
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"learning_rate": -1}, "learning_rate"),
+        ({"sampling": "random"}, "sampling"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"memory": "lots"}, "memory"),
+        ({"batchsize": 3}, "batchsize"),
+    ],
+)
+def test_a_wrong_setting_names_itself(change, word):
+    with pytest.raises(ValidationError, match=word):
+        Config(**change)
+
+
+def test_diverging_at_every_rate_is_said():
+    with pytest.raises(ValueError, match=r"learning_rate=.*diverged at every learning rate"):
+        run(small_quartic(), SMALL.model_copy(update={"learning_rate": 1e9, "epochs": 4}), stages=("compared",))
+
+
+def small_quartic():
+    pool = np.random.default_rng(0).normal(size=(12, 2))
+    return gn.from_arrays(lambda w, x: jnp.sum((w - x) ** 4), lambda key: jnp.ones(2), pool)
