@@ -40,6 +40,7 @@ class Problem:
     metrics: Mapping[str, Loss] | None = None
     pool: Examples = field(default=None, repr=False, kw_only=True)
     test_pool: Examples = field(default=None, repr=False, kw_only=True)
+    weight_decay: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         functions = {"loss": self.loss, "sample": self.sample, "init": self.init, **dict(self.metrics or {})}
@@ -120,7 +121,7 @@ def penalized(problem: Problem, weight_decay: float) -> Problem:
         squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params)]
         return problem.loss(params, example) + weight_decay / 2 * sum(squares)
 
-    return replace(problem, loss=loss, measured=problem.measured_loss)
+    return replace(problem, loss=loss, measured=problem.measured_loss, weight_decay=weight_decay)
 
 
 def require_pool(problem: Problem, caller: str) -> Examples:

@@ -26,7 +26,8 @@ class Process(NamedTuple):
     `step` is one substep: `num_substeps` of them make one effective step, the time `learning_rate`, each with
     `batches_per_substep` fresh batches of the spacetime's batch size (0: the process reads only the training set).
     `learning_rate` is that of the effective step: a process divides by its own number of substeps. All three
-    functions are pure and work under `jax.jit` and `jax.vmap`.
+    functions are pure and work under `jax.jit` and `jax.vmap`. `settings` names the options that a prediction must share
+    (momentum, say), so that `compare` can tell when it does not.
     """
 
     name: str
@@ -36,3 +37,4 @@ class Process(NamedTuple):
     params: Callable[[Any], Params]
     num_substeps: int = 1
     batches_per_substep: int = 1
+    settings: tuple[tuple[str, Any], ...] = ()

@@ -160,6 +160,43 @@ def test_a_prediction_for_another_learning_rate_is_refused(getkey):
         compare(curve, runs)
 
 
+def test_a_prediction_for_another_optimizer_is_refused(getkey):
+    problem = mean_problem(np.array([0.0, 2.0]))
+    values = gn.diagram_values(problem, np.float64(0))
+    curve = gn.predict_curve(values, SPACETIME, 0.1, momentum=0.5)
+    for process, word in (
+        (gn.sgd(problem), "momentum"),
+        (gn.sgd(problem, momentum=0.5, weight_decay=0.1), "weight_decay"),
+    ):
+        runs = gn.simulate(process, np.float64(0), SPACETIME, 0.1, 5, getkey())
+        with pytest.raises(ValueError, match=f"{word} differs"):
+            compare(curve, runs)
+
+
+def test_processes_of_other_problems_are_not_compared(getkey):
+    a, b = (
+        gn.from_arrays(lambda w, x: (w - x) ** 2 / 2, lambda key: np.float64(0.0), np.array([0.0, 2.0]), name)
+        for name in ("one", "other")
+    )
+    runs = [gn.simulate(gn.sgd(problem), np.float64(0), SPACETIME, 0.1, 5, getkey()) for problem in (a, b)]
+    with pytest.raises(ValueError, match="problem_name differs"):
+        compare(*runs)
+
+
+def test_two_processes_that_cannot_be_told_apart_are_not_called_equal(getkey):
+    problem = mean_problem(np.array([0.0, 2.0]))
+    runs = [gn.simulate(gn.sgd(problem), np.float64(0), SPACETIME, 0.1, 20, getkey()) for _ in range(2)]
+    assert compare(*runs).verdict == "statistical"
+
+
+def test_a_comparison_goes_into_a_results_file(getkey, tmp_path):
+    problem = mean_problem(np.array([0.0, 2.0]))
+    runs = gn.simulate(gn.sgd(problem), np.float64(0), SPACETIME, 0.1, 50, getkey())
+    comparison = compare(gn.predict_curve(gn.diagram_values(problem, np.float64(0)), SPACETIME, 0.1), runs)
+    gn.save(comparison, tmp_path / "one.nc")
+    assert gn.load(tmp_path / "one.nc")["compared"]["verdict"].shape == (1, 1, 4)
+
+
 def test_fewer_than_four_learning_rates_give_no_slope(rng):
     prediction, simulation = constructed(CURVE, noisy_runs(rng, CURVE[:, -1], 0.1))
     with pytest.raises(ValueError, match="4 different"):

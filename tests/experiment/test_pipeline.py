@@ -45,7 +45,15 @@ def test_no_host_user_or_path_is_among_the_attributes(finished):
         assert not secret or secret not in told
 
 
-def test_contributions_of_the_diagrams_add_up_to_the_prediction(finished):
+@pytest.mark.parametrize("held_out", [False, True])
+def test_contributions_of_the_diagrams_add_up_to_the_prediction(finished, held_out):
+    if held_out:
+        problem = small_problem()
+        other = np.random.default_rng(1).normal(size=(5, 3))
+        problem = gn.from_arrays(
+            problem.loss, problem.init, problem.pool, "held", lambda w, x: jnp.sin(w @ x[:2]), other
+        )
+        finished = run(problem, SMALL, stages=("measured", "predicted"))
     measured, predicted = finished["measured"], finished["predicted"]
     for target in ("test", "train", "gap"):
         by_order = np.array(
@@ -92,6 +100,21 @@ def test_other_settings_do_not_find_the_stored_stages(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_another_loss_of_the_same_name_does_not_find_the_stored_stages(tmp_path):
+    problem = small_problem()
+    run(problem, SMALL, stages=("predicted",), store=tmp_path)
+    mended = gn.from_arrays(lambda w, x: 2 * problem.loss(w, x), problem.init, problem.pool, problem.name)
+    run(mended, SMALL, stages=("predicted",), store=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_rates_that_diverge_leave_a_report_with_unknown_slopes():
+    config = SMALL.model_copy(update={"learning_rate": 0.5, "epochs": 4, "num_replicas": 16})
+    tree = run(small_quartic(), config, stages=("simulated", "compared"))
+    assert int(tree["simulated"]["num_diverged"].max()) > 0
+    assert bool(np.isnan(tree["compared"]["slope"]).any()) == (tree["compared"].sizes["learning_rate"] < 4)
+
+
 def test_weight_decay_is_predicted_as_the_penalty_it_is(getkey):
     """SGD with coupled decay against the series of the penalized problem, 4000 replicas: within the band."""
     problem, rate, decay = small_problem(), 0.02, 0.3
@@ -99,9 +122,9 @@ def test_weight_decay_is_predicted_as_the_penalty_it_is(getkey):
     values = gn.diagram_values(penalized(problem, decay), params)
     runs = gn.simulate(gn.sgd(problem, weight_decay=decay), params, spacetime, rate, 4000, getkey(), dtype="float64")
     right = gn.compare(gn.predict_curve(values, spacetime, rate), runs)
-    wrong = gn.compare(gn.predict_curve(gn.diagram_values(problem, params), spacetime, rate), runs)
     assert np.abs(right.z[:, -1]).max() < right.band
-    assert wrong.verdict == "disagrees"
+    with pytest.raises(ValueError, match="weight_decay differs"):
+        gn.compare(gn.predict_curve(gn.diagram_values(problem, params), spacetime, rate), runs)
 
 
 def test_a_problem_without_a_pool_goes_the_whole_way():

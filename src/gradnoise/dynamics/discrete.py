@@ -70,7 +70,8 @@ def sgd(
         v <- momentum * v + (1 - dampening) * g     (v = g at the first step)
         theta <- theta - learning_rate * v          (nesterov: g + momentum * v in place of v)
 
-    `weight_decay` is coupled (in 1/loss-curvature units: it adds weight_decay/2 |theta|^2 to every loss).
+    `weight_decay` is coupled: it adds weight_decay/2 |theta|^2 to every loss, so its unit is that of a curvature,
+    loss / parameter^2.
     `injected_noise` is the amplitude beta of isotropic noise with per-example covariance beta^2 I beside the gradients'
     own D: each step of the weights gets learning_rate * (learning_rate / B) * beta^2 I.
 
@@ -87,7 +88,7 @@ def sgd(
     injected noise (there without momentum; here it is part of g, so momentum filters it as it does the gradient).
     """
     step = _momentum_step(problem, False, momentum, nesterov, dampening, weight_decay, injected_noise)
-    return Process("sgd", problem, _initial_state(step), step, current_params)
+    return Process("sgd", problem, _initial_state(step), step, current_params, settings=_settings(step))
 
 
 def gradient_descent(
@@ -110,7 +111,8 @@ def gradient_descent(
     0
     """
     step = _momentum_step(problem, True, momentum, nesterov, dampening, weight_decay, injected_noise)
-    return Process("gradient_descent", problem, _initial_state(step), step, current_params, batches_per_substep=0)
+    start, settings = _initial_state(step), _settings(step)
+    return Process("gradient_descent", problem, start, step, current_params, batches_per_substep=0, settings=settings)
 
 
 def mean_loss(problem: Problem, params: Params, examples: Examples) -> jax.Array:
@@ -142,6 +144,11 @@ def current_params(state: MomentumState) -> Params:
     return state.params
 
 
+def _settings(step: MomentumStep) -> tuple[tuple[str, Any], ...]:
+    names = ("momentum", "nesterov", "dampening", "weight_decay", "injected_noise")
+    return tuple((name, getattr(step, name)) for name in names)
+
+
 def _initial_state(step: MomentumStep) -> Any:
     return start_with_velocity if step.momentum else start_plain
 
@@ -153,10 +160,8 @@ def _momentum_step(
         raise TypeError(
             f"problem is {type(problem).__name__}, expected a gradnoise Problem. Build it with from_arrays."
         )
-    below_one = {"momentum": momentum, "dampening": dampening}
-    for name, value in below_one.items():
-        if _checks.number(name, value, minimum=0) >= 1:
-            raise ValueError(f"{name}={value} is not below 1. Give a number in [0, 1), 0.9 say.")
+    momentum = _checks.number("momentum", momentum, minimum=0, below=1)
+    dampening = _checks.number("dampening", dampening, minimum=0, below=1)
     if not isinstance(nesterov, bool):
         raise TypeError(f"nesterov={nesterov!r} is not True or False. Give one of them.")
     if nesterov and (momentum == 0 or dampening != 0):
@@ -168,4 +173,4 @@ def _momentum_step(
         raise ValueError(f"dampening={dampening} came with momentum=0, where it would do nothing. Leave it out.")
     decay = _checks.number("weight_decay", weight_decay, minimum=0)
     noise = _checks.number("injected_noise", injected_noise, minimum=0)
-    return MomentumStep(problem, full_batch, float(momentum), nesterov, float(dampening), decay, noise)
+    return MomentumStep(problem, full_batch, momentum, nesterov, dampening, decay, noise)

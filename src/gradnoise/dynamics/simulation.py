@@ -17,8 +17,9 @@ class Simulation:
 
     `observables[name]` has shape (replica, record), in the losses' own units; always test_loss, train_loss and
     gap = test_loss - train_loss, for each metric test_ and train_, and what `observe` asked for. `steps` are the
-    recorded effective steps. `diverged_at` is, for each replica, the first step with weights or losses that were not
-    finite, or -1; from that step on its observables are NaN. `setting` says what test loss means: "population" (the
+    recorded effective steps. `diverged_at` is, for each replica, the first step after which its weights were not
+    finite, or the first RECORDED step where a loss was not (losses are seen only there), or -1; from that step on its
+    observables are NaN. `setting` says what test loss means: "population" (the
     mean over the examples that training sets are drawn from), "held out" (over other examples) or "this training
     set" (all replicas train on the whole pool). `chunk_width` and `num_devices` fix the last bits of the numbers.
     """

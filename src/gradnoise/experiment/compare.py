@@ -1,8 +1,12 @@
 """Prediction beside simulation: difference, error of both sides, size of the last included order, and a verdict."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import jax
 import numpy as np
+import xarray as xr
 from jaxtyping import Float, Int
 from scipy import stats
 
@@ -24,8 +28,10 @@ class Comparison:
     of the last included order, `band` the bound on |z| that holds at all steps at once with 99 %. `verdicts` has one
     word an order:
 
-        agrees       inside the band everywhere, and the errors are smaller than the last included term
-        statistical  inside the band, but the errors are as large as that term: more replicas could tell
+        agrees       inside the band everywhere, and the errors are smaller than the last included term (for order 0:
+                     than the first left out)
+        statistical  inside the band, but the errors are as large as that term: more replicas could tell. Two processes
+                     that cannot be told apart are always this: no finite run shows that they are equal
         truncation   outside the band, by no more than the orders next to the cut explain
         disagrees    outside the band by more than that: theory, model or simulation is wrong here
     """
@@ -60,6 +66,28 @@ class Comparison:
         change = np.abs(self.predicted[:, -1] - self.predicted[0, -1])
         outside = self.last_term[:, -1] > np.maximum(share * change, 2 * self.stderr[:, -1])
         return int(self.steps[np.argmax(outside)]) if outside[1:].any() else None
+
+    def to_dataset(self) -> xr.Dataset:
+        """The comparison as a piece of the group "compared" of a results tree."""
+        coords = {
+            "target": [self.target],
+            "learning_rate": [float(self.learning_rate)],
+            "step": np.asarray(self.steps),
+            "order": np.arange(self.difference.shape[1]),
+        }
+        dims, last = tuple(coords), ("target", "order", "learning_rate")
+        curves = {"difference": self.difference, "difference_se": self.stderr, "z": self.z, "last_term": self.last_term}
+        return xr.Dataset(
+            {name: (dims, array[None, None]) for name, array in curves.items()}
+            | {
+                "verdict": (("target", "learning_rate", "order"), np.array(self.verdicts)[None, None]),
+                "band": (("target", "learning_rate"), [[self.band]]),
+                "residual": (last, self.difference[-1][None, :, None]),
+                "residual_se": (last, self.stderr[-1][None, :, None]),
+            },
+            coords,
+            {"group": "compared"},
+        )
 
 
 def compare(
@@ -108,28 +136,20 @@ def compare(
 
 
 def _compare_processes(first: Simulation, second: Simulation, paired: bool, controls: Simulation | None) -> Comparison:
+    if controls is not None:
+        raise ValueError("controls sharpen a mean beside a curve, and prediction is a simulation. Leave them out.")
+    _require_same(_facts(first, "problem_name", "setting"), _facts(second, "problem_name", "setting"))
     if not np.array_equal(first.steps, second.steps):
-        raise ValueError(
-            "prediction and simulation recorded different steps. Run both with the same spacetime and every."
-        )
+        raise ValueError("steps differ: prediction and simulation recorded others. Use the same spacetime and every.")
     if paired and first.num_replicas != second.num_replicas:
         raise ValueError(
             f"paired=True needs equally many replicas, got {first.num_replicas} and {second.num_replicas}."
         )
-    a, b = (subtract_controls(runs, "test_loss", controls) for runs in (first, second))
+    a, b = (subtract_controls(runs, "test_loss") for runs in (first, second))
     simulated, other = from_samples(b), from_samples(a)
     stderr = from_samples(b - a).stderr if paired else np.hypot(simulated.stderr, other.stderr)
-    predicted = np.asarray(other.value)[:, None]
-    return _judge(
-        "test",
-        second.learning_rate,
-        second.steps,
-        simulated,
-        predicted,
-        np.asarray(stderr)[:, None],
-        None,
-        _rounding(second),
-    )
+    predicted, errors = np.asarray(other.value)[:, None], np.asarray(stderr)[:, None]
+    return _judge("test", second.learning_rate, second.steps, simulated, predicted, errors, None, _rounding(second))
 
 
 def simultaneous_band(num_records: int, num_samples: int, confidence: float = CONFIDENCE) -> float:
@@ -177,29 +197,42 @@ def _verdict(k: int, difference: np.ndarray, stderr: np.ndarray, z: np.ndarray, 
     left_out = 2 * sizes[:, k + 1] if k + 1 < sizes.shape[1] else np.zeros(len(sizes))
     outside = np.abs(z[:, k]) > band
     if not outside.any():
-        informative = band * stderr[-1, k] < max(included[-1], left_out[-1]) or not sizes.any()
-        return "agrees" if informative else "statistical"
+        scale = max(included[-1], left_out[-1])
+        return "agrees" if band * stderr[-1, k] < scale or not stderr[:, k].any() else "statistical"
     beyond = np.abs(difference[:, k]) - band * stderr[:, k] > np.maximum(included, left_out)
     return "disagrees" if (outside & beyond).any() else "truncation"
 
 
 def _check_same(prediction: Curve, simulation: Simulation) -> None:
-    rate = simulation.learning_rate
-    pairs = {
-        "problem": (prediction.problem_name, simulation.problem_name),
-        "spacetime": (prediction.spacetime, simulation.spacetime),
-        "setting": (prediction.setting, simulation.setting),
-        "learning_rate": (prediction.learning_rate, rate if np.ndim(rate) else float(rate)),
-    }
-    for name, (predicted, simulated) in pairs.items():
-        if not np.array_equal(predicted, simulated):
-            raise ValueError(
-                f"{name} differs: the prediction has {predicted}, the simulation {simulated}. "
-                f"Compare the two for the same {name}."
-            )
+    if simulation.num_replicas < 2:
+        raise ValueError("num_replicas=1 gives no error, expected at least 2. Simulate more replicas.")
+    if callable(simulation.learning_rate) or np.size(jax.tree.leaves(simulation.learning_rate)) != 1:
+        raise ValueError(
+            "learning_rate of the simulation is a schedule or a tree, expected one number, as in the series."
+        )
+    facts = ("problem_name", "spacetime", "setting", "learning_rate")
+    _require_same(_facts(prediction, *facts), _facts(simulation, *facts))
+    predicted, simulated = dict(prediction.settings), dict(simulation.process.settings if simulation.process else ())
+    if simulated:
+        simulated["weight_decay"] = simulated.get("weight_decay", 0.0) + simulation.process.problem.weight_decay
+        _require_same(
+            *({name: told.get(name, 0) for name in {**predicted, **simulated}} for told in (predicted, simulated))
+        )
     if simulation.training_set != "drawn":
         raise ValueError(
             f'training_set={simulation.training_set!r} was simulated, expected "drawn": the series averages over training '
-            "sets. "
-            'Simulate with training_set="drawn".'
+            'sets. Simulate with training_set="drawn".'
         )
+
+
+def _facts(of: Curve | Simulation, *names: str) -> dict[str, Any]:
+    return {name: getattr(of, name) for name in names}
+
+
+def _require_same(predicted: Mapping[str, Any], simulated: Mapping[str, Any]) -> None:
+    for name, value in predicted.items():
+        if value != simulated[name]:
+            raise ValueError(
+                f"{name} differs: the prediction has {value}, the simulation {simulated[name]}. "
+                f"Compare the two for the same {name}."
+            )

@@ -14,11 +14,12 @@ from gradnoise.dynamics import sgd, simulate
 from gradnoise.dynamics.cost import estimate_simulation
 from gradnoise.experiment.config import Config
 from gradnoise.experiment.control_variates import control_variates
-from gradnoise.experiment.job import NO_POOL_DRAWS, STAGES, Job
+from gradnoise.experiment.job import STAGES, Job
+from gradnoise.experiment.setup import NO_POOL_DRAWS
 from gradnoise.measure import diagram_values
 from gradnoise.problem import Problem
 
-TRIAL_EXAMPLES = 256
+TRIAL_EXAMPLES = 128
 PILOT_REPLICAS = 200
 FLOPS = 2e10
 """Double-precision operations a second that dense algebra reaches on two slow cores; only for the spectrum."""
@@ -36,7 +37,7 @@ class Estimation(NamedTuple):
 def estimate(problem: Problem, config: Config, error: float = 0.01, stages: Sequence[str] = STAGES) -> Estimation:
     """Time, memory and replicas of `pipeline.run` with these arguments; takes some seconds itself, writes nothing.
 
-    Diagram values are timed on 256 examples and scaled with the square of their number, the simulation on one chunk. The
+    Diagram values are timed on 128 examples and scaled with the square of their number, the simulation on one chunk. The
     replicas needed bring the standard error of the mean change of the test loss to `error` times that change at the last
     step, at the main learning rate, without control variates. Other load on the machine is not foreseen.
 

@@ -1,6 +1,5 @@
 """One problem with its settings made definite, and each stage of the main job on it."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,39 +16,28 @@ from gradnoise.dynamics import Simulation, sgd, simulate
 from gradnoise.dynamics.train import train
 from gradnoise.experiment import tables
 from gradnoise.experiment.compare import Comparison, compare
-from gradnoise.experiment.config import Config
 from gradnoise.experiment.control_variates import control_variates
-from gradnoise.experiment.residuals import residual_slope
+from gradnoise.experiment.residuals import Slope, residual_slope
+from gradnoise.experiment.setup import NO_POOL_DRAWS, Setup
 from gradnoise.measure import DiagramValues, diagram_values
 from gradnoise.measure.curvature import hessian_extremes
 from gradnoise.measure.noise_scale import noise_scale
 from gradnoise.measure.spectrum import noise_spectrum
 from gradnoise.predict import Curve, predict_curve, series_coefficients
-from gradnoise.problem import Problem, penalized
 from gradnoise.results import to_results
-from gradnoise.results.store import fingerprint
-from gradnoise.spacetime import Spacetime
 from gradnoise.stationary.scale_invariant import is_scale_invariant
 
 STAGES = ("measured", "predicted", "simulated", "compared")
 TARGETS = ("test", "train", "gap")
-RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
-"""The learning rates tried, in units of the main one."""
-SERIES_REACH = 0.25
-"""The main learning rate where none is given: learning_rate * num_steps * lambda_max / (1 - momentum)."""
-BASELINE_REACH = 0.5
-"""The baseline's learning rate where none is given, in units of 1 / lambda_max."""
-NO_POOL_DRAWS = 1000
+SLOPE_RATES = 4
 
 Progress = Callable[[str, float | None], None]
 
 
 @dataclass
-class Job:
+class Job(Setup):
     """One problem and its settings; what several stages need is computed once."""
 
-    problem: Problem
-    config: Config
     progress: Progress
 
     def do(self, stage: str) -> xr.Dataset:
@@ -60,84 +48,6 @@ class Job:
             "simulated": self.simulated,
             "compared": self.compared,
         }[stage]()
-
-    # What is asked, made definite.
-
-    @cached_property
-    def key(self) -> dict[str, Any]:
-        names = ("params", "values", "noise", "baseline", "replicas")
-        return dict(zip(names, jax.random.split(jax.random.key(self.config.seed), len(names)), strict=True))
-
-    @cached_property
-    def params(self) -> Params:
-        return self.problem.init(self.key["params"])
-
-    @cached_property
-    def spacetime(self) -> Spacetime:
-        return self.config.spacetime(self.problem.num_pool)
-
-    @cached_property
-    def curvature(self) -> float:
-        """lambda_max of the training loss (penalty included) at the start."""
-        return float(hessian_extremes(self.penalized, self.params, **self.draws("noise")).largest.value)
-
-    @cached_property
-    def learning_rate(self) -> float:
-        if self.config.learning_rate is not None:
-            return self.config.learning_rate
-        scale = max(self.curvature, 1e-12) * self.spacetime.num_steps / (1 - self.config.momentum)
-        return _two_digits(SERIES_REACH / scale)
-
-    @cached_property
-    def baseline_rate(self) -> float:
-        return self.config.learning_rate or _two_digits(
-            BASELINE_REACH * (1 - self.config.momentum) / max(self.curvature, 1e-12)
-        )
-
-    @cached_property
-    def penalized(self) -> Problem:
-        return penalized(self.problem, self.config.weight_decay)
-
-    @property
-    def rates(self) -> list[float]:
-        return [_two_digits(self.learning_rate * factor, 4) for factor in RATES]
-
-    def draws(self, meaning: str) -> dict[str, Any]:
-        """Arguments of a measurement: the pool is the population; without one, draws."""
-        if self.problem.pool is not None:
-            return {"memory": self.config.memory}
-        return {"num_draws": NO_POOL_DRAWS, "key": self.key[meaning], "memory": self.config.memory}
-
-    @property
-    def mark(self) -> str:
-        params = {f"params{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(self.params))}
-        pool = {f"pool{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(self.problem.pool))}
-        test = {f"test{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(self.problem.test_pool))}
-        return fingerprint(
-            {"problem": self.problem.name, **json.loads(self.config.model_dump_json())}, params | pool | test
-        )
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        spacetime = self.spacetime
-        return {
-            "problem": self.problem.name,
-            "setting": self.problem.setting,
-            "num_pool": self.problem.num_pool,
-            "num_parameters": sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.params)),
-            "kinks": self.values.kinks if "values" in self.__dict__ else None,
-            "num_examples": spacetime.num_examples,
-            "batch_size": spacetime.batch_size,
-            "epochs": float(spacetime.epochs),
-            "num_steps": spacetime.num_steps,
-            "sampling": spacetime.sampling,
-            "momentum": self.config.momentum,
-            "weight_decay": self.config.weight_decay,
-            "learning_rate": self.learning_rate,
-            "seed": self.config.seed,
-        }
-
-    # Stages.
 
     @cached_property
     def values(self) -> DiagramValues:
@@ -216,12 +126,6 @@ class Job:
     def _replica_key(self, k: int) -> Any:
         return jax.random.fold_in(self.key["replicas"], k)
 
-    @property
-    def every(self) -> int:
-        """Steps between records: about 8 records."""
-        steps = self.spacetime.num_steps
-        return min((d for d in range(1, steps + 1) if steps % d == 0), key=lambda d: abs(steps / d - 8))
-
     @cached_property
     def controls(self) -> list[Simulation | None]:
         """Control variates of the same replicas; None without a pool."""
@@ -262,13 +166,12 @@ class Job:
         return found
 
     def compared(self) -> xr.Dataset:
-        """Differences, verdicts and residual slopes. The slopes use the learning rates inside the series' domain."""
+        """Differences, verdicts, and residual slopes from the four smallest learning rates (unknown with fewer)."""
         slopes = {}
         for target in TARGETS:
-            own = [c for c in self.comparisons if c.target == target]
-            slopes[target] = [residual_slope(own[:4], order) for order in range(self.config.max_order + 1)]
+            own = [c for c in self.comparisons if c.target == target][:SLOPE_RATES]
+            unknown = [Slope(np.nan, -np.inf, np.inf, order + 1) for order in range(self.config.max_order + 1)]
+            slopes[target] = (
+                [residual_slope(own, s.expected - 1) for s in unknown] if len(own) == SLOPE_RATES else unknown
+            )
         return tables.compared_table(self.comparisons, slopes)
-
-
-def _two_digits(value: float, digits: int = 2) -> float:
-    return float(f"{value:.{digits}g}")

@@ -35,7 +35,7 @@ def residual_slope(comparisons: Sequence[Comparison], order: int) -> Slope:
     """
     rates = np.array([c.learning_rate for c in comparisons], dtype=float)
     residuals = np.array([c.difference[-1, order] for c in comparisons])
-    errors = np.array([c.stderr[-1, order] for c in comparisons])
+    errors = np.array([max(c.stderr[-1, order], 1e-12 * abs(c.predicted[-1, order]), 1e-300) for c in comparisons])
     return Slope(*fit_power_law(rates, residuals, errors), order + 1)
 
 

@@ -13,7 +13,7 @@ from gradnoise.measure.curvature import HessianExtremes
 from gradnoise.measure.noise_interval import noise_scale_interval
 from gradnoise.measure.noise_scale import NoiseScale
 from gradnoise.measure.spectrum import NoiseSpectrum
-from gradnoise.predict import Curve, coefficient
+from gradnoise.predict import Curve, entry_weights
 from gradnoise.results import to_results
 
 CHECKPOINTS = ("start", "end")
@@ -66,9 +66,7 @@ def predicted_table(
     assert isinstance(table, xr.Dataset)
     targets, spacetime = list(series), curves[0].spacetime
     assert spacetime is not None
-    factors = [
-        [_factor(diagram, root, target, spacetime, momentum) for diagram, root in values.entries] for target in targets
-    ]
+    factors = [entry_weights(values, spacetime, target, momentum).sum(axis=0) for target in targets]
     dims = ("target", "order")
     return table.sel(target=targets).assign(
         coefficient=(dims, np.stack([np.asarray(s.value) for s in series.values()])),
@@ -77,16 +75,9 @@ def predicted_table(
     )
 
 
-def _factor(diagram, root: str, target: str, spacetime, momentum: float) -> float:
-    """What the table's entry is multiplied by: train and gap count a root over the test pool only where they use it."""
-    if not diagram.is_root_tied and target == "gap":
-        return 0.0
-    return float(coefficient(diagram, spacetime, target, momentum=momentum))
-
-
 def compared_table(comparisons: Sequence[Comparison], slopes: Mapping[str, Sequence[Slope]]) -> xr.Dataset:
     """The group "compared": one comparison a target and learning rate, residuals and their slopes by order."""
-    tables = [comparison_table(c) for c in comparisons]
+    tables = [c.to_dataset() for c in comparisons]
     table = xr.combine_by_coords(tables, combine_attrs="drop_conflicts")
     assert isinstance(table, xr.Dataset)
     targets = list(slopes)
@@ -99,28 +90,4 @@ def compared_table(comparisons: Sequence[Comparison], slopes: Mapping[str, Seque
         slope_low=(dims, fits["low"]),
         slope_high=(dims, fits["high"]),
         expected_slope=(dims, fits["expected"]),
-    )
-
-
-def comparison_table(c: Comparison) -> xr.Dataset:
-    """One comparison as a piece of the group "compared"."""
-    coords = {
-        "target": [c.target],
-        "learning_rate": [float(c.learning_rate)],
-        "step": np.asarray(c.steps),
-        "order": np.arange(c.difference.shape[1]),
-    }
-    dims = tuple(coords)
-    curves = {"difference": c.difference, "difference_se": c.stderr, "z": c.z, "last_term": c.last_term}
-    last = ("target", "order", "learning_rate")
-    return xr.Dataset(
-        {name: (dims, array[None, None]) for name, array in curves.items()}
-        | {
-            "verdict": (("target", "learning_rate", "order"), np.array(c.verdicts)[None, None]),
-            "band": (("target", "learning_rate"), [[c.band]]),
-            "residual": (last, c.difference[-1][None, :, None]),
-            "residual_se": (last, c.stderr[-1][None, :, None]),
-        },
-        coords,
-        {"group": "compared"},
     )

@@ -173,7 +173,9 @@ def pinned_forms(branch: Branch) -> Iterator[Branch]:
 def cost(plan: Branch, num_examples: int) -> float:
     """Rough work of one example of the plan's loop, in losses; a shared message counts once, a constant nothing.
 
-    A message of k vectors counts 10 * 2^k losses (reverse mode writes a vector of P numbers), a scalar derivative 2^k.
+    A message of k vectors counts 10 * 2^k losses (reverse mode writes a vector of P numbers), a scalar derivative 2^k,
+    and 15 times as much along a vector that differs from pair to pair of examples (no matrix product serves many pairs).
+    The factors are rough ratios of times measured on a small network.
     """
     seen: set[tuple[Branch, frozenset[int]]] = set()
 
@@ -187,6 +189,7 @@ def cost(plan: Branch, num_examples: int) -> float:
             return visit(node, bound | {closing[0]}, scalar)
         kind, tag, children = node
         own = 0 if kind == "dot" else (1 if scalar else 10) * 2 ** len(children)
+        own *= 15 ** sum(len(bound.intersection(tags(child))) > 1 for child in children)
         loops = len(here - {PINNED}) + (tag in (MEAN, SINGLE) and kind != "dot")
         return own * num_examples**loops + sum(visit(child, bound, False) for child in children)
 

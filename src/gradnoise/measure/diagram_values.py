@@ -45,6 +45,7 @@ class DiagramValues(Mapping[Diagram, Estimate]):
     problem_name: str
     num_parameters: int
     kinks: tuple[str, ...]
+    weight_decay: float = 0.0
 
     def __getitem__(self, diagram: Diagram) -> Estimate:
         if not isinstance(diagram, Diagram):
@@ -110,7 +111,8 @@ def diagram_values(
     cumulant. method "population": the pool is the population, cumulants with divisor n, errors zero by definition.
     "unbiased": U-statistics over distinct draws (polykays) from `num_draws` examples (None, on a pool: the pool's own
     examples as a sample of an unknown population); `stderr` and `covariance` by the influence of each example
-    (infinitesimal jackknife), to leading order in 1/n. In the held-out setting the test pool is taken as it is.
+    (infinitesimal jackknife), to leading order in 1/n; where a value's leading term vanishes, as G.G does at a minimum,
+    they are too large (about twice the variance). In the held-out setting the test pool is taken as it is.
 
     Cost: about n^2 directional derivatives of one example from order 2 on. `memory` bounds the peak of the process
     (bytes or "2GiB"; default: half of what the machine has free); `progress` hears the share of each loop done.
@@ -150,12 +152,12 @@ def _sample(problem: Problem, method: str, num_draws: int | None, key: Key | Non
     if num_draws is None:
         examples = require_pool(problem, "diagram_values without num_draws")
     else:
-        num_draws = _checks.integer("num_draws", num_draws, minimum=max_order + 1)
+        num_draws = _checks.integer("num_draws", num_draws, minimum=max(2, max_order + 1))
         examples = problem.sample(_checks.random_key("key", key), num_draws)
     n = _tree.num_examples(examples)
-    if n < max_order + 1:
+    if n < max(2, max_order + 1):
         raise ValueError(
-            f'method="unbiased" through order {max_order} needs {max_order + 1} distinct examples, the pool '
+            f'method="unbiased" through order {max_order} needs {max(2, max_order + 1)} distinct examples, the pool '
             f"has {n}. Give more examples or a smaller max_order."
         )
     return examples
@@ -219,7 +221,10 @@ def _measure(problem: Problem, params: Params, contractor: Contractor, max_order
         covariance = changes @ changes.T / (n * (n - 1))
     table = Estimate(values, np.sqrt(np.diag(covariance)), n, covariance)
     found = kinks(problem, params)
-    return DiagramValues(entries, table, max_order, method, problem.setting, problem.name, contractor.theta.size, found)
+    size = contractor.theta.size
+    return DiagramValues(
+        entries, table, max_order, method, problem.setting, problem.name, size, found, problem.weight_decay
+    )
 
 
 def _tag_terms(entry: Entry, n: int | None) -> dict[expansion.Tags, Fraction]:

@@ -19,7 +19,7 @@ class Curve(Estimate):
     """Predicted loss: `value` and `stderr` of shape (num_steps + 1, max_order + 1), partial sums by order, step 0 first.
 
     Row t is the prediction after t updates, column k the sum of the terms through learning_rate^k. Columns beyond
-    `licensed_order` (a loss with kinks) are numbers without a licence.
+    `licensed_order` (a loss with kinks) are numbers without a licence. `settings` are the optimizer's.
     """
 
     target: str = "test"
@@ -28,6 +28,7 @@ class Curve(Estimate):
     licensed_order: int = 0
     setting: str = "population"
     problem_name: str = "problem"
+    settings: tuple[tuple[str, Any], ...] = ()
 
     @property
     def max_order(self) -> int:
@@ -64,12 +65,28 @@ def series_coefficients(
     Raises ValueError for an unknown target and for optimizer settings that `coefficient` refuses; TypeError for
     values or a spacetime of another kind. Source: diagrams.md section 1, theorem.
     """
+    weights = entry_weights(values, spacetime, target, momentum, nesterov, hessian_damping)
+    return linear_combination(weights, values.table)
+
+
+def entry_weights(
+    values: DiagramValues,
+    spacetime: Spacetime,
+    target: str = "test",
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    hessian_damping: float = 0.0,
+) -> np.ndarray:
+    """What each entry of `values.table` is multiplied by in each coefficient of the series, (max_order + 1, entries).
+
+    The product with the table's values is `series_coefficients`; raises as it does.
+    """
     _check(values, spacetime, target)
     options = {"momentum": momentum, "nesterov": nesterov, "hessian_damping": hessian_damping}
     weights = np.zeros((values.max_order + 1, len(values.entries)))
     for place, diagram, counted_as, sign in _terms(values, target):
         weights[diagram.order, place] += sign * float(coefficient(diagram, spacetime, counted_as, **options))
-    return linear_combination(weights, values.table)
+    return weights
 
 
 def predict_curve(
@@ -93,7 +110,8 @@ def predict_curve(
     >>> predict_curve(values, gn.Spacetime(4, 2), learning_rate=0.1).value[-1]
     array([1.   , 0.8  , 0.835])
 
-    Raises as `series_coefficients`, and for a learning rate that is not one finite number of at least 0.
+    Raises as `series_coefficients`, and for a learning rate that is not one finite number of at least 0 (schedules and
+    per-parameter rates are simulated, not predicted, so far).
     """
     _check(values, spacetime, target)
     rate = _checks.number("learning_rate", learning_rate, minimum=0)
@@ -116,6 +134,7 @@ def predict_curve(
         licensed_order=values.licensed_order,
         setting=values.setting,
         problem_name=values.problem_name,
+        settings=(*options.items(), ("weight_decay", values.weight_decay)),
     )
 
 
