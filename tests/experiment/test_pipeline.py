@@ -109,7 +109,7 @@ def test_another_loss_of_the_same_name_does_not_find_the_stored_stages(tmp_path)
 
 
 def test_rates_that_diverge_leave_a_report_with_unknown_slopes():
-    config = SMALL.model_copy(update={"learning_rate": 0.5, "epochs": 4, "num_replicas": 16})
+    config = SMALL.model_copy(update={"learning_rate": 0.02, "epochs": 4, "num_replicas": 16})
     tree = run(small_quartic(), config, stages=("simulated", "compared"))
     assert int(tree["simulated"]["num_diverged"].max()) > 0
     assert bool(np.isnan(tree["compared"]["slope"]).any()) == (tree["compared"].sizes["learning_rate"] < 4)
