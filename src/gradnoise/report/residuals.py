@@ -13,6 +13,10 @@ TOLD_FROM_ZERO = 2.0
 """A residual counts as told from zero beyond this many standard errors."""
 
 
+UNCLEAR = 2.0
+"""A 95 % interval of a slope wider than this is not worth a number in the legend; the table below gives it."""
+
+
 def residuals(source: Source) -> Html:
     """The section of residuals at the last step against the learning rate, with slopes."""
     title, found = "How the error grows with the learning rate", source.array("compared", "residual")
@@ -60,12 +64,20 @@ def _variant(source: Source, residual: xr.DataArray, target: str) -> fig.Variant
     return fig.variant(data, x, y)
 
 
+def _is_clear(source: Source, target: str, order: int) -> bool:
+    low, high = (source.number("compared", name, target=target, order=order) for name in ("slope_low", "slope_high"))
+    return bool(high - low < UNCLEAR)
+
+
 def _told(source: Source, target: str, order: int) -> str:
     slope, expected = (
         source.number("compared", name, target=target, order=order) for name in ("slope", "expected_slope")
     )
     if not (np.isfinite(slope) and np.isfinite(expected)):
         return f"order {order}"
+    low, high = (source.number("compared", name, target=target, order=order) for name in ("slope_low", "slope_high"))
+    if not high - low < UNCLEAR:
+        return f"order {order}: slope too noisy to tell (theory {number(expected)})"
     return f"order {order}: slope {number(slope)} (theory {number(expected)})"
 
 
@@ -110,7 +122,7 @@ def _line(
     lines = []
     for name, dash in (("slope", "solid"), ("expected_slope", "dot")):
         slope = source.number("compared", name, target=target, order=order)
-        if np.isfinite(slope):
+        if np.isfinite(slope) and (name != "slope" or _is_clear(source, target, order)):
             values = np.exp(middle_y + slope * (ends - middle_x))
             told_as = f"order {order}: {'fitted' if name == 'slope' else 'expected'} slope {number(slope)}"
             lines.append(

@@ -94,8 +94,7 @@ def _stop_in_words(source: Source, reach: Reach) -> str:
     if reach.how == "truncation":
         return (
             f"At {number(reach.stop)} the difference is more than chance, but no larger than the terms next to the "
-            "cut of the series explain: the series is too short for that learning rate, and predicts nothing there "
-            "or beyond."
+            "cut of the series explain: from there on the missing orders show, by how much is said next."
         )
     if reach.how == "disagrees":
         return (
