@@ -83,7 +83,7 @@ def test_an_uneven_batch_is_answered_with_the_nearest_divisors():
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"num_examples": 0}, ValueError, ("num_examples=0", "below 1", "positive")),
+        ({"num_examples": 0}, ValueError, ("num_examples=0", "below 1", "at least 1")),
         ({"num_examples": -4}, ValueError, ("num_examples=-4",)),
         ({"num_examples": 100.0}, TypeError, ("num_examples=100.0", "float", "integer")),
         ({"num_examples": True}, TypeError, ("num_examples=True", "bool")),

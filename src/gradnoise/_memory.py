@@ -6,6 +6,12 @@ from pathlib import Path
 
 UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
+DEFAULT_MEMORY = 2 * 2**30
+"""The bound where none is given: fixed, so that results do not depend on what the machine has free."""
+
+LEAST_ROOM = 2**29
+"""What work may take where the process holds DEFAULT_MEMORY already."""
+
 
 def parse_memory(amount: int | str) -> int:
     """Bytes from a number of bytes or from text such as "2GiB", "500 MB", "1.5GiB".
@@ -27,6 +33,17 @@ def parse_memory(amount: int | str) -> int:
     if amount <= 0:
         raise ValueError(f"memory={amount} is not positive, {expected}")
     return amount
+
+
+def room(memory: int | str | None, reserve: int = 0) -> int:
+    """Bytes that work may still take so that the process stays within `memory`, `reserve` kept back; may be negative.
+
+    None means DEFAULT_MEMORY, whatever the machine has free, or where the process holds too much for that already
+    LEAST_ROOM more: only a bound that was asked for can fail.
+    """
+    limit = DEFAULT_MEMORY if memory is None else parse_memory(memory)
+    left = limit - resident_memory() - reserve
+    return max(left, LEAST_ROOM) if memory is None else left
 
 
 def format_memory(amount: int) -> str:

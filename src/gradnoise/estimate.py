@@ -1,5 +1,6 @@
 """A number, or an array of numbers, that knows how far to trust it."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,3 +79,44 @@ def independent_difference(a: Estimate, b: Estimate) -> Estimate:
     Estimate(2 +- 0.5, num_samples=10)
     """
     return Estimate(np.asarray(a.value) - b.value, np.hypot(a.stderr, b.stderr), min(a.num_samples, b.num_samples))
+
+
+def fieller_interval(
+    numerator: float,
+    denominator: float,
+    numerator_variance: float,
+    denominator_variance: float,
+    covariance: float,
+    t: float | tuple[float, float],
+) -> tuple[float, float]:
+    """The smallest interval, perhaps unbounded, of all ratios r >= 0 that n and d do not reject: Fieller's theorem.
+
+        (n - r d)^2 <= t^2 (Var n - 2 r Cov + r^2 Var d)
+
+    `t` is a quantile of Student's t, or a pair (low, high), low <= 0 <= high, of what the pivot (n - r d) / error may
+    reach on either side. The upper end is inf where d is not told from zero, the lower end 0 where n is not.
+
+    >>> fieller_interval(4.0, 2.0, 0.25, 0.0, 0.0, t=2.0)                # (4 +- 1) / 2
+    (1.5, 2.5)
+    >>> fieller_interval(4.0, 1.0, 0.25, 0.36, 0.0, t=2.0)
+    (1.713..., inf)
+
+    Source: Fieller 1954, "Some problems in interval estimation".
+    """
+    low, high = t if isinstance(t, tuple) else (-t, t)
+
+    def sum_and_reach(t: float) -> float:
+        joint = numerator_variance * denominator_variance - covariance**2
+        spread = numerator**2 * denominator_variance + denominator**2 * numerator_variance
+        spread -= 2 * numerator * denominator * covariance + t**2 * joint
+        return numerator * denominator - t**2 * covariance + abs(t) * math.sqrt(max(spread, 0.0))
+
+    known_numerator = numerator**2 - high**2 * numerator_variance
+    known_denominator = denominator**2 - low**2 * denominator_variance
+    least, most = 0.0, math.inf
+    if known_numerator > 0:
+        inverse = sum_and_reach(high)  # 1/r solves the same equation with n and d exchanged
+        least = known_numerator / inverse if inverse > 0 else math.inf if numerator > 0 else 0.0
+    if known_denominator > 0 and denominator > 0:
+        most = max(sum_and_reach(low) / known_denominator, 0.0)
+    return least, most

@@ -1,10 +1,9 @@
 """Spacetime: which example is used at which step. The same object drives a simulation and a counting problem."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fractions import Fraction
-from numbers import Integral
-from typing import Any
+
+from gradnoise import _checks
 
 SAMPLINGS = ("fixed", "reshuffle", "subset", "with_replacement")
 """One order, the same every epoch; a fresh order each epoch; distinct examples, afresh each step; free draws."""
@@ -42,10 +41,10 @@ class Spacetime:
         sampling: str = "fixed",
         num_steps: int | None = None,
     ) -> None:
-        num_examples = _at_least_one("num_examples", num_examples)
-        batch_size = _at_least_one("batch_size", batch_size)
-        epochs = _at_least_one("epochs", epochs)
-        _check_sampling(sampling)
+        num_examples = _checks.integer("num_examples", num_examples)
+        batch_size = _checks.integer("batch_size", batch_size)
+        epochs = _checks.integer("epochs", epochs)
+        sampling = _checks.one_of("sampling", sampling, SAMPLINGS)
         _check_batch(num_examples, batch_size, sampling)
         steps = _steps_of(num_examples, batch_size, epochs, sampling, num_steps)
         self._fill(num_examples, batch_size, sampling, steps)
@@ -93,8 +92,8 @@ class Spacetime:
         >>> Spacetime(num_examples=4, batch_size=1, epochs=2).truncate(6).epochs
         Fraction(3, 2)
         """
-        steps = _integer("num_steps", num_steps)
-        if not 0 <= steps <= self.num_steps:
+        steps = _checks.integer("num_steps", num_steps, minimum=0)
+        if steps > self.num_steps:
             raise ValueError(
                 f"num_steps={steps} is outside the grid, expected 0 to {self.num_steps} updates. "
                 "Truncate inside the grid, or make a longer one with epochs=."
@@ -111,29 +110,6 @@ class Spacetime:
             return f"{start}, epochs={whole}, sampling={self.sampling!r}){cut}"
         cut = "" if self.num_steps else ".truncate(0)"
         return f"{start}, num_steps={max(1, self.num_steps)}, sampling={self.sampling!r}){cut}"
-
-
-def _integer(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(
-            f"{name}={value!r} is of type {type(value).__name__}, expected an integer. Give a whole number."
-        )
-    return int(value)
-
-
-def _at_least_one(name: str, value: Any) -> int:
-    number = _integer(name, value)
-    if number < 1:
-        raise ValueError(f"{name}={number} is below 1, expected a positive integer. Give {name}=1 or more.")
-    return number
-
-
-def _check_sampling(sampling: Any) -> None:
-    if isinstance(sampling, str) and sampling in SAMPLINGS:
-        return
-    near = get_close_matches(str(sampling), SAMPLINGS, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"sampling={sampling!r} is unknown. Use one of {', '.join(map(repr, SAMPLINGS))}.{hint}")
 
 
 def _check_batch(num_examples: int, batch_size: int, sampling: str) -> None:
@@ -170,14 +146,14 @@ def _steps_of(num_examples: int, batch_size: int, epochs: int, sampling: str, nu
                 f"batch_size={batch_size}, expected a whole number of steps. Give num_steps={near}, say, instead."
             )
         return by_epochs.numerator
-    steps = _at_least_one("num_steps", num_steps)
+    steps = _checks.integer("num_steps", num_steps)
     if steps == by_epochs:
         return steps
     if sampling in ("fixed", "reshuffle"):
         raise ValueError(
             f"num_steps={steps} is not epochs={epochs} of {num_examples // batch_size} steps, and "
             f'sampling="{sampling}" runs whole epochs. '
-            f" Give epochs= alone, and .truncate({steps}) for the grid after {steps} updates."
+            f"Give epochs= alone, and .truncate({steps}) for the grid after {steps} updates."
         )
     if epochs != 1:
         raise ValueError(

@@ -43,7 +43,7 @@ def test_order_0_is_the_lone_root():
     ("order", "error", "message"),
     [
         (-1, ValueError, "order=-1"),
-        (1.0, TypeError, "expected an integer"),
+        (1.0, TypeError, "not an integer"),
         (True, TypeError, "bool"),
         ("3", TypeError, "str"),
     ],

@@ -97,7 +97,7 @@ def test_a_process_is_equal_to_its_twin_so_that_both_share_compiled_functions(re
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"momentum": 1.0}, ValueError, "momentum=1.0"),
+        ({"momentum": 1.0}, ValueError, "momentum=1 is not below 1"),
         ({"momentum": -0.1}, ValueError, "momentum=-0.1"),
         ({"momentum": "0.9"}, TypeError, "momentum='0.9'"),
         ({"nesterov": True}, ValueError, "nesterov=True"),

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import eigsh
 
 from brute_force import covariance, gradient_rows, linear_problem
 from cases import CASES
-from gradnoise import Problem
+from gradnoise import Problem, from_arrays
 from gradnoise.measure import eigen
 from gradnoise.measure.covariance import noise_covariance
 
@@ -124,6 +124,35 @@ def test_products_take_vectors_columns_trees_and_both_sides():
     np.testing.assert_allclose(np.asarray(operator), dense)
 
 
+@pytest.mark.parametrize("shape", [(6,), (2, 3), (6, 1), (1, 6)])
+def test_products_do_not_care_how_one_array_of_weights_is_shaped(shape):
+    rows = np.random.default_rng(0).normal(size=(7, 6))
+    params = np.zeros(shape)
+    problem = from_arrays(lambda w, x: w.reshape(-1) @ x, lambda key: params, rows)
+    operator, dense = noise_covariance(problem, params), covariance(rows)
+    vector, columns = np.arange(6.0), np.random.default_rng(1).normal(size=(6, 4))
+    like_params = vector.reshape(shape)
+    for found in (operator @ like_params, like_params @ operator):
+        np.testing.assert_allclose(found, (dense @ vector).reshape(shape), atol=1e-13)
+    np.testing.assert_allclose(operator @ vector, dense @ vector, atol=1e-13)
+    np.testing.assert_allclose(vector @ operator, dense @ vector, atol=1e-13)
+    np.testing.assert_allclose(operator @ columns, dense @ columns, atol=1e-13)
+    np.testing.assert_allclose(columns.T @ operator, columns.T @ dense, atol=1e-13)
+
+
+def test_two_weights_in_a_flat_vector_multiply():
+    operator = noise_covariance(linear_problem(POOL[:, :2]), np.zeros(2))
+    np.testing.assert_allclose(operator @ np.ones(2), covariance(POOL[:, :2]).sum(axis=1))
+
+
+@pytest.mark.parametrize("array", [np.ones(3), np.ones((2, 3)), jax.numpy.ones((2, 3))])
+def test_an_array_from_the_left_does_not_form_the_matrix(array, monkeypatch):
+    operator = noise_covariance(linear_problem(POOL), np.zeros(3))
+    expected = np.asarray(array) @ operator.todense()
+    monkeypatch.setattr(type(operator), "todense", lambda self: pytest.fail("the matrix was formed"))
+    np.testing.assert_allclose(array @ operator, expected, atol=1e-13)
+
+
 def test_scipy_takes_it():
     operator = noise_covariance(linear_problem(POOL), np.zeros(3), 2)
     assert operator.shape == operator.to_scipy().shape == (3, 3)
@@ -145,6 +174,7 @@ def test_scipy_takes_it():
             "replacement=False needs the pool",
         ),
         ({"params": np.zeros((3, 0))}, TypeError, "."),
+        ({"key": jax.random.key(0)}, ValueError, "key has no meaning without num_draws: noise_covariance then uses"),
     ],
 )
 def test_wrong_calls_are_one_sentence(wrong, error, words):

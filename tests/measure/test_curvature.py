@@ -86,6 +86,7 @@ def test_draws_carry_their_sampling_error():
         ({"problem": None}, TypeError, "problem is a NoneType, expected a Problem"),
         ({"num_draws": 0, "key": jax.random.key(0)}, ValueError, "num_draws=0 is below 2"),
         ({"num_draws": 10, "key": 3}, TypeError, "key=3 is not one random key"),
+        ({"key": jax.random.key(0)}, ValueError, "key has no meaning without num_draws: hessian_extremes then uses"),
         ({"memory": -5}, ValueError, "memory=-5 is not positive"),
     ],
 )

@@ -190,11 +190,12 @@ def test_kinks_take_away_the_licence_from_order_2_on():
 
 
 MEMORY_RUN = """
-import resource, sys
+import sys
 import jax, gradnoise as gn
-problem = gn.testbeds.problem("digits-mlp", num_pool=96)
+from gradnoise._memory import peak_memory
+problem = gn.testbeds.problem("digits-mlp", num_pool=192)
 gn.diagram_values(problem, problem.init(jax.random.key(0)), max_order=3, memory=sys.argv[1])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(peak_memory())
 """
 
 
@@ -212,7 +213,7 @@ BAD_CALLS = [
     ({"max_order": 2.0}, TypeError, "max_order=2.0"),
     ({"method": "exact"}, ValueError, "method='exact'"),
     ({"num_draws": 10}, ValueError, "num_draws=10"),
-    ({"method": "unbiased", "num_draws": 2}, ValueError, "num_draws=2"),
+    ({"method": "unbiased", "num_draws": 1}, ValueError, "num_draws=1"),
     ({"method": "unbiased", "num_draws": 10}, TypeError, "key=None"),
     ({"memory": "lots"}, ValueError, "memory='lots'"),
     ({"params": np.array([np.nan, 0.0])}, ValueError, "params"),

@@ -8,7 +8,8 @@ import pytest
 from brute_force import covariance, gradient_rows, linear_problem
 from cases import CASES
 from gradnoise import from_arrays
-from gradnoise.measure.gradients import BLOCK, ExampleGradients, example_gradients, traced_bytes
+from gradnoise._memory import LEAST_ROOM
+from gradnoise.measure.gradients import BLOCK, COMPILING, ExampleGradients, example_gradients, traced_bytes
 
 
 def _regression(params, example):
@@ -109,6 +110,22 @@ def test_a_loss_without_a_hash_is_fine():
     np.testing.assert_allclose(example_gradients(problem, np.zeros(2)).mean, [0.5, 0.5])
 
 
+def test_the_default_room_does_not_depend_on_what_the_machine_has_free(regression, monkeypatch):
+    monkeypatch.setattr("gradnoise._memory.resident_memory", lambda: 100 * 2**20)
+    rooms = []
+    for free in (2**20, 2**40):
+        monkeypatch.setattr("gradnoise._memory.available_memory", lambda free=free: free)
+        rooms.append(example_gradients(*regression).room)
+    assert rooms == [2 * 2**30 - 100 * 2**20 - COMPILING] * 2
+
+
+def test_a_large_process_still_has_some_room_unless_a_bound_was_asked_for(regression, monkeypatch):
+    monkeypatch.setattr("gradnoise._memory.resident_memory", lambda: 5 * 2**30)
+    assert example_gradients(*regression).room == LEAST_ROOM
+    with pytest.raises(MemoryError, match=r"memory=2 GiB is less than the 5.12 GiB"):
+        example_gradients(*regression, memory="2GiB")
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "words"),
     [
@@ -118,6 +135,7 @@ def test_a_loss_without_a_hash_is_fine():
         ({"num_draws": 1, "key": jax.random.key(0)}, ValueError, "num_draws=1 is below 2"),
         ({"num_draws": 2.5, "key": jax.random.key(0)}, TypeError, "num_draws=2.5 is not an integer"),
         ({"num_draws": 5}, TypeError, "key=None is not one random key"),
+        ({"key": jax.random.key(0)}, ValueError, "key has no meaning without num_draws"),
         ({"memory": 0}, ValueError, "memory=0 is not positive"),
         ({"memory": "lots"}, ValueError, "memory='lots'"),
         ({"memory": "1MiB"}, MemoryError, "memory=1 MiB is less than the"),

@@ -112,10 +112,57 @@ def test_two_draws_give_values_without_errors():
         noise_scale_interval(scale)
 
 
-def test_equal_gradients_have_no_noise():
-    scale = _from_draws(np.ones((5, 2)))
-    assert [float(field.value) for field in scale[:4]] == pytest.approx([2, 0, 0, 0])
-    assert noise_scale_interval(scale, "noise_trace") == pytest.approx((0, 0))
+@pytest.mark.parametrize("rows", [np.ones((5, 2)), np.tile([0.1, 0.7], (1001, 1)), np.zeros((5, 2))])
+def test_draws_that_coincide_show_no_noise_and_bound_nothing(rows):
+    scale = _from_draws(rows)
+    signal = np.square(rows[0]).sum()
+    assert [float(field.value) for field in scale[:2]] == pytest.approx([signal, 0])
+    assert all(math.isnan(field.stderr) for field in scale[:5])
+    assert scale.note.startswith(f"All {len(rows)} draws have the same gradient")
+    for quantity in QUANTITIES:
+        low = 1 / scale.num_examples if quantity == "gradient_diversity" else 0.0
+        assert noise_scale_interval(scale, quantity) == (low, math.inf)
+
+
+def test_a_pool_of_equal_gradients_is_exact():
+    scale = noise_scale(linear_problem(np.ones((5, 2))), np.zeros(2))
+    assert noise_scale_interval(scale, "noise_trace") == (0, 0)
+    assert scale.note == "The pool is taken as the population: the values are exact."
+
+
+def test_draws_of_one_distance_from_their_mean_do_not_bound_the_trace():
+    scale = _from_draws(np.tile([[1.0], [-1.0]], (10, 1)))
+    assert scale.noise_trace.value == pytest.approx(20 / 19)
+    assert noise_scale_interval(scale, "noise_trace") == (0, math.inf)
+    assert noise_scale_interval(scale)[1] == math.inf
+
+
+def test_a_pool_of_one_example_is_all_signal():
+    problem = linear_problem([[1.0, 2.0]])
+    scale = noise_scale(problem, np.zeros(2))
+    assert [field.value for field in scale[:5]] == [5, 0, 0, 0, 1]
+    assert [field.stderr for field in scale[:5]] == [0] * 5
+    assert noise_scale_interval(scale, "gradient_norm_squared") == (5, 5)
+    with pytest.raises(ValueError, match="at least 2 examples, and the pool holds 1"):
+        noise_scale(problem, np.zeros(2), method="unbiased")
+
+
+def test_the_pools_own_examples_are_a_sample_for_the_unbiased_method():
+    rows = np.random.default_rng(0).normal(size=(30, 4)) + 0.5
+    own, drawn = noise_scale(linear_problem(rows), np.zeros(4), 8, method="unbiased"), _from_draws(rows, 8)
+    np.testing.assert_allclose([(f.value, f.stderr) for f in own[:5]], [(f.value, f.stderr) for f in drawn[:5]])
+    for quantity in QUANTITIES:
+        np.testing.assert_allclose(noise_scale_interval(own, quantity), noise_scale_interval(drawn, quantity))
+    assert own.note == drawn.note
+    assert all(part.sampling.drawn for part in own.groups.values())
+
+
+def test_methods_that_are_the_default_change_nothing():
+    problem, params = CASES["two_weights"]()
+    for method, draws in (("population", ()), ("unbiased", (20, KEY))):
+        plain, named = noise_scale(problem, params, 2, *draws), noise_scale(problem, params, 2, *draws, method=method)
+        assert [f.value for f in plain[:5]] == [f.value for f in named[:5]]
+        assert plain.sampling.drawn is named.sampling.drawn is bool(draws)
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +225,10 @@ def test_the_variance_behind_the_interval_is_exact_for_the_u_statistic():
         ({"batch_size": True}, TypeError, "batch_size=True is not an integer"),
         ({"num_draws": 1, "key": KEY}, ValueError, "num_draws=1 is below 2"),
         ({"num_draws": 10}, TypeError, "key=None is not one random key"),
+        ({"key": KEY}, ValueError, "key has no meaning without num_draws: noise_scale then uses"),
+        ({"key": KEY, "method": "unbiased"}, ValueError, "key has no meaning without num_draws"),
+        ({"method": "exact"}, ValueError, "method='exact' is unknown"),
+        ({"method": "population", "num_draws": 4, "key": KEY}, ValueError, 'num_draws=4 has no meaning for method="po'),
         ({"params": np.array([1, 2, 3])}, TypeError, "params has dtype int64, expected a floating array"),
     ],
 )
@@ -211,7 +262,7 @@ def test_wrong_gradients_are_one_sentence(wrong, error, words):
     [
         ({"quantity": "noise"}, ValueError, "quantity='noise' is unknown"),
         ({"level": 1.0}, ValueError, "level=1 is not below 1"),
-        ({"level": -0.5}, ValueError, "level=-0.5 does not do"),
+        ({"level": -0.5}, ValueError, "level=-0.5 does not do. Give one finite number above 0 and below 1"),
         ({"scale": 3.0}, TypeError, "scale is a float, expected what noise_scale returns"),
     ],
 )

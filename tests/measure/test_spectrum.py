@@ -12,6 +12,8 @@ from gradnoise import Problem
 from gradnoise.measure import spectrum as module
 from gradnoise.measure.spectrum import noise_spectrum
 
+ESTIMATES = ("trace", "mean", "spread", "participation_ratio", "stable_rank", "density")
+
 
 @pytest.mark.parametrize("name", ["three_weights", "mlp"])
 def test_numbers_are_those_of_the_matrix_formed(name):
@@ -54,6 +56,19 @@ def test_draws_have_divisor_n_minus_one():
     np.testing.assert_allclose(found.spread.value, values.std())
 
 
+def test_the_sampling_error_of_draws_is_not_known_and_not_called_zero():
+    rows = np.random.default_rng(0).normal(size=(9, 4))
+    found = noise_spectrum(fixed_draws(rows), np.zeros(4), num_draws=9, key=jax.random.key(0))
+    for name in ESTIMATES:
+        assert np.all(np.isnan(getattr(found, name).stderr)), name
+        assert np.all(np.isfinite(getattr(found, name).value)), name
+
+
+def test_the_number_of_samples_is_that_of_the_examples(both_ways):
+    for found in both_ways:
+        assert {getattr(found, name).num_samples for name in ESTIMATES} == {400}
+
+
 @settings(max_examples=4, deadline=None)
 @given(st.integers(2, 12), st.integers(1, 12), st.floats(0.01, 100))
 def test_shape_numbers_do_not_depend_on_scale_and_lie_between_one_and_the_rank(count, size, factor):
@@ -94,6 +109,17 @@ def test_lanczos_eigenvalues_are_within_their_bounds(both_ways):
     np.testing.assert_allclose(lanczos.eigenvalues[:10], exact.eigenvalues[:10], rtol=1e-6)
 
 
+def test_the_stable_rank_errs_as_the_largest_eigenvalue_may(monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(60, 40))
+    exact = noise_spectrum(linear_problem(rows), np.zeros(40))
+    monkeypatch.setattr(module, "is_exact", lambda gradients: False)
+    rough = noise_spectrum(linear_problem(rows), np.zeros(40), 2)  # four steps: far from converged
+    top, bound = rough.eigenvalues[0], rough.eigenvalue_bounds[0]
+    assert bound > 0.01 * top
+    np.testing.assert_allclose(rough.stable_rank.stderr, rough.stable_rank.value * bound / top)
+    assert exact.stable_rank.stderr == rough.trace.stderr == 0
+
+
 def test_lanczos_summary_agrees_within_its_errors(both_ways):
     exact, lanczos = both_ways
     np.testing.assert_allclose(lanczos.trace.value, exact.trace.value)
@@ -118,6 +144,7 @@ def test_quadrature_density_agrees_within_its_errors(both_ways):
     [
         ({"num_eigenvalues": 0}, ValueError, "num_eigenvalues=0 is below 1"),
         ({"num_eigenvalues": 1.5}, TypeError, "num_eigenvalues=1.5 is not an integer"),
+        ({"key": jax.random.key(0)}, ValueError, "key has no meaning without num_draws: noise_spectrum then uses"),
         ({"num_eigenvalues": 4}, ValueError, "num_eigenvalues=4 exceeds the 3 parameters"),
         ({"params": np.array([np.inf, 0, 0])}, ValueError, "params holds NaN or infinity"),
     ],

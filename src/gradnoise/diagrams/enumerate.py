@@ -6,6 +6,7 @@ from functools import cache
 from itertools import combinations
 from math import factorial, gcd, prod
 
+from gradnoise import _checks
 from gradnoise.diagrams.diagram import Diagram
 from gradnoise.diagrams.orders import growth_strings
 from gradnoise.diagrams.symmetry import TreeCode, canonical_parents, parts_of, tree_rank
@@ -21,7 +22,7 @@ def enumerate_diagrams(order: int) -> Iterator[Diagram]:
     >>> [str(diagram) for diagram in enumerate_diagrams(2)]
     ['(0-1-2)(01-12)', '(01-2)(01-12)', '(0-1-2)(02-12)', '(01-2)(02-12)']
     """
-    order = _checked(order, maximum=9)
+    order = _checks.integer("order", order, minimum=0, maximum=9)
     growths = sorted(growth_strings(order), key=lambda growth: (-max(growth, default=0), growth))
     partitions = [parts_of((*growth, max(growth, default=-1) + 1)) for growth in growths]
     for parents in sorted(canonical_parents(code) for code in _trees(order + 1)):
@@ -38,21 +39,12 @@ def number_of_diagrams(order: int) -> int:
     >>> [number_of_diagrams(d) for d in range(1, 7)]
     [1, 4, 17, 101, 700, 5861]
     """
-    order = _checked(order)
+    order = _checks.integer("order", order, minimum=0)
     total = sum(
         factorial(order) // _centralizer(cycles) * _fixed_trees(cycles) * _fixed_partitions(cycles)
         for cycles in _cycle_types(order)
     )
     return total // factorial(order)
-
-
-def _checked(order: int, maximum: int | None = None) -> int:
-    if isinstance(order, bool) or not hasattr(order, "__index__"):
-        raise TypeError(f"order={order!r} is of type {type(order).__name__}, expected an integer. Give a whole number.")
-    if order < 0 or (maximum is not None and order > maximum):
-        limits = "0 or more" if maximum is None else f"0 to {maximum}"
-        raise ValueError(f"order={order} is out of range, expected {limits}. Give a number of edges.")
-    return int(order)
 
 
 @cache

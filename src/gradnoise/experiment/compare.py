@@ -107,8 +107,8 @@ def compare(
     >>> spacetime = gn.Spacetime(4, 2)
     >>> curve = gn.predict_curve(gn.diagram_values(problem, 0.0), spacetime, learning_rate=0.01)
     >>> runs = gn.simulate(gn.sgd(problem), np.float32(0), spacetime, 0.01, 2000, jax.random.key(0))
-    >>> gn.compare(curve, runs).verdicts[-1]
-    'agrees'
+    >>> gn.compare(curve, runs).verdicts
+    ('truncation', 'agrees', 'statistical', 'statistical')
 
     Raises TypeError for other kinds; ValueError if problem, spacetime, learning rate or setting differ, if a replica
     diverged, or if a control's mean is not zero within 5 standard errors.

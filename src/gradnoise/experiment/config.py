@@ -28,13 +28,14 @@ class Config(BaseModel):
     num_replicas: int = Field(500, ge=8)
     max_order: int = Field(3, ge=0, le=4)
     baseline_steps: int = Field(1000, ge=1)
-    memory: str = "2GiB"
+    memory: str | None = None
     seed: int = Field(0, ge=0)
     training_set: Literal["drawn"] = "drawn"
 
     @model_validator(mode="after")
     def _memory_is_an_amount(self) -> "Config":
-        _memory.parse_memory(self.memory)
+        if self.memory is not None:
+            _memory.parse_memory(self.memory)
         return self
 
     def spacetime(self, num_pool: int | None = None) -> Spacetime:

@@ -59,7 +59,10 @@ class Job(Setup):
         return diagram_values(self.penalized, self.params, order, method, **self.draws("values"), progress=hear)
 
     def measured(self) -> xr.Dataset:
-        """Diagram values at the start; noise, spectrum, curvature at both ends of a baseline run of plain SGD."""
+        """Diagram values at the start; noise, spectrum, curvature at both ends of a baseline run of plain SGD.
+
+        The noise scale takes the pool's examples as a sample of an unknown population, for its interval's sake.
+        """
         config, problem = self.config, self.problem
         values = self.values
         self.progress("baseline run", None)
@@ -68,14 +71,9 @@ class Job(Setup):
             process, self.params, config.baseline_steps, config.batch_size, self.baseline_rate, self.key["baseline"]
         )
         noise, spectra, hessians, losses = [], [], [], []
-        num_draws = problem.num_pool or NO_POOL_DRAWS
         for k, point in enumerate((self.params, end)):
             self.progress("noise scale, spectrum, curvature", k / 2)
-            noise.append(
-                noise_scale(
-                    problem, point, config.batch_size, max(num_draws, 3), self.key["noise"], memory=config.memory
-                )
-            )
+            noise.append(noise_scale(problem, point, config.batch_size, method="unbiased", **self.draws("noise")))
             spectra.append(noise_spectrum(problem, point, **self.draws("noise")))
             hessians.append(hessian_extremes(problem, point, **self.draws("noise")))
             losses.append(self._test_loss(point))

@@ -28,6 +28,9 @@ from gradnoise.measure.derivatives import (
     sum_chunks,
 )
 
+SPARE = 2**25
+"""Bytes kept back from the room that is left once a loop is compiled."""
+
 
 class Source(NamedTuple):
     """A function of (flat weights, example) and the examples over which its mean is taken."""
@@ -41,14 +44,14 @@ class Contractor:
     """Evaluates labelled trees at one point theta (P,).
 
     `sources` maps a node's kind to its function and examples; all kinds but "test" share the sample's n examples.
-    `memory` bounds the process' peak in bytes (None: half of what the machine has free): `chunk` examples, chunk^2
+    `memory` bounds the process' peak (None: 2 GiB): `chunk` examples, chunk^2
     pairs where two examples meet, are differentiated at a time, and the chunk shrinks until the compiled loop fits.
     `progress` hears the share of each loop that is done.
     """
 
     theta: jax.Array
     sources: Mapping[str, Source]
-    memory: int | None = None
+    memory: int | str | None = None
     progress: Callable[[float], None] = lambda share: None
     chunk: int = 32
     _constants: dict[Branch, jax.Array] = field(default_factory=dict)
@@ -142,7 +145,7 @@ class Contractor:
             shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arguments)
             leaves, structure = jax.tree.flatten(shapes)
             run, needed = _compiled_loop(plans, names, functions, chunk, vector, structure, tuple(leaves))
-            room = _room(self.memory)
+            room = _memory.room(self.memory, SPARE)
             if needed <= room:
                 return run, chunk
             if chunk == 1:
@@ -151,13 +154,6 @@ class Contractor:
                     f"most {_memory.format_memory(max(room, 0))}. Allow more memory, or take a smaller max_order or model."
                 )
             chunk //= 2
-
-
-def _room(limit: int | None) -> int:
-    """Bytes that a loop may take: the limit less what the process holds and may need to compile."""
-    if limit is None:
-        return _memory.available_memory() // 2
-    return limit - _memory.resident_memory()
 
 
 @lru_cache(maxsize=64)

@@ -23,6 +23,8 @@ class NoiseCovariance:
     `gradients`. Units: loss^2 / parameter^2. Made by `noise_covariance`.
     """
 
+    __array_ufunc__ = None  # array @ operator is __rmatmul__ here, not numpy's product with the dense matrix
+
     which: str
     factor: float
     batch_size: int
@@ -34,18 +36,15 @@ class NoiseCovariance:
 
     def __matmul__(self, other: Any) -> Any:
         """The product with a vector (P,), with columns (P, k), or with a pytree like params (a pytree comes back)."""
-        params = self.gradients.params
-        if jax.tree.structure(other) == jax.tree.structure(params):
-            leaves, weights = jax.tree.leaves(other), jax.tree.leaves(params)
-            if [np.shape(leaf) for leaf in leaves] == [np.shape(leaf) for leaf in weights]:
-                with jax.enable_x64(True):
-                    flat, unravel = _tree.flatten(_tree.cast(other, float))
-                    return jax.tree.map(np.asarray, unravel(jax.numpy.asarray(self @ np.asarray(flat))))
-        vectors = self._vectors(other)
-        return self.factor * self.gradients.covariance_product(vectors)
+        if not self._is_like_params(other):
+            return self._product(other)
+        with jax.enable_x64(True):
+            flat, unravel = _tree.flatten(_tree.cast(other, float))
+            return jax.tree.map(np.asarray, unravel(jax.numpy.asarray(self._product(np.asarray(flat)))))
 
     def __rmatmul__(self, other: Any) -> Any:
-        return (self @ np.asarray(other).T).T
+        """The product with a vector (P,), with rows (k, P), or with a pytree like params, from the left."""
+        return self @ other if self._is_like_params(other) else self._product(np.asarray(other).T).T
 
     def trace(self) -> float:
         """The trace: mean squared distance of a batch's mean gradient from gbar."""
@@ -80,6 +79,10 @@ class NoiseCovariance:
     def to_scipy(self) -> LinearOperator:
         """The same operator for scipy.sparse.linalg."""
         return symmetric_operator(self.shape[0], self._product)
+
+    def _is_like_params(self, other: Any) -> bool:
+        params, shapes = self.gradients.params, lambda tree: [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
+        return jax.tree.structure(other) == jax.tree.structure(params) and shapes(other) == shapes(params)
 
     def _product(self, vectors: Any) -> np.ndarray:
         return self.factor * self.gradients.covariance_product(self._vectors(vectors))
@@ -116,7 +119,7 @@ def noise_covariance(
         with num_draws examples drawn            S2/B            unbiased, N = num_draws
 
     The pool's values are exact; those from draws have a sampling error of relative order num_draws^(-1/2) that is not
-    given. `memory` bounds the peak of the process (bytes or "2GiB"; default: half of what the machine has free). The
+    given. `memory` bounds the peak of the process (bytes or "2GiB", the default). The
     result multiplies (`@`), and has `trace()`, `eigsh(k)`, `todense()`, `to_scipy()`, `shape` and `which`.
 
     >>> import gradnoise.problem as gp
@@ -125,9 +128,10 @@ def noise_covariance(
     >>> covariance.which, covariance.trace()            # S2 = 7, times (1 - 2/3) / 2
     ('(S2/B)(1-B/N)', 1.166...)
 
-    Raises ValueError without a pool and num_draws, and if a batch without replacement exceeds the pool.
+    Raises ValueError without a pool and num_draws, for a key without num_draws, and if a batch without replacement
+    exceeds the pool.
 
-    Source: theory/dynamics.md section 0; Li, Malladi, Arora 2021, section 3 (there Sigma).
+    Source: docs/theory/noise_scale.md, "Which covariance"; Li, Malladi, Arora 2021, section 3 (there Sigma).
     """
     batch_size = _checks.integer("batch_size", batch_size)
     if not isinstance(replacement, (bool, np.bool_)):

@@ -50,7 +50,7 @@ def hessian_extremes(
     the pool (num_draws=None) `stderr` bounds the numerical error, |H v - lambda v|. On `num_draws` examples drawn it
     adds in quadrature the first-order sampling error, the standard error of v^T H_i v over examples; the largest
     eigenvalue of a sample is biased upwards, which it does not contain. The loss is `problem.loss`, penalties included.
-    `memory` bounds the peak of the process (bytes or "2GiB"; default: half of what the machine has free).
+    `memory` bounds the peak of the process (bytes or "2GiB", the default).
 
     >>> import gradnoise.problem as gp
     >>> loss = lambda w, x: (x @ w) ** 2 / 2
@@ -58,7 +58,8 @@ def hessian_extremes(
     >>> hessian_extremes(problem, np.zeros(2)).curvature_limit          # H = diag(2, 1/2)
     Estimate(1 +- 0, num_samples=2)
 
-    Raises ValueError without a pool and num_draws, RuntimeError if Lanczos does not converge.
+    Raises ValueError without a pool and num_draws, or for a key without num_draws; RuntimeError if Lanczos does not
+    converge.
 
     Source: Lanczos 1950; the bound: Parlett 1998, "The Symmetric Eigenvalue Problem", theorem 4.5.1.
     """

@@ -115,7 +115,7 @@ def diagram_values(
     they are too large (about twice the variance). In the held-out setting the test pool is taken as it is.
 
     Cost: about n^2 directional derivatives of one example from order 2 on. `memory` bounds the peak of the process
-    (bytes or "2GiB"; default: half of what the machine has free); `progress` hears the share of each loop done.
+    (bytes or text; default "2GiB"); `progress` hears the share of each loop done.
 
     >>> import numpy as np
     >>> from gradnoise import Diagram, from_arrays
@@ -132,12 +132,13 @@ def diagram_values(
     """
     max_order = _checks.integer("max_order", max_order, minimum=0)
     _checks.one_of("method", method, METHODS)
-    limit = None if memory is None else _memory.parse_memory(memory)
+    if memory is not None:
+        _memory.parse_memory(memory)
     with jax.enable_x64(True):
         examples = _sample(problem, method, num_draws, key, max_order)
         probe_problem(problem, params, examples)
         theta, sources = _flat_sources(problem, params, examples)
-        contractor = Contractor(theta, sources, limit, progress or (lambda share: None))
+        contractor = Contractor(theta, sources, memory, progress or (lambda share: None))
         return _measure(problem, params, contractor, max_order, method)
 
 

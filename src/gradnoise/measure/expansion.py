@@ -28,7 +28,7 @@ def centred_moment(parents: tuple[int, ...], tau: Partition) -> Counter[Tags]:
     """The moment M(tau), every node of a block centred, as a combination of R: prod (f - mean) multiplied out.
 
     >>> centred_moment((1, 2), ((0,), (1, 2)))                  # chain 0 > 1 > 2, nodes 1 and 2 tied
-    Counter({(None, 1, 1): 1})
+    Counter({(None, 2, 2): 1})
     """
     degree = degrees(parents)
     blocks = [block for block in tau if len(block) > 1]

@@ -122,8 +122,8 @@ def example_gradients(
 ) -> ExampleGradients:
     """The per-example gradients of the pool (num_draws=None), or of `num_draws` examples drawn by `problem.sample`.
 
-    Everything is cast to float64 and the problem is probed. `memory` bounds the peak of the process (bytes or "2GiB";
-    default: half of what the machine has free).
+    Everything is cast to float64 and the problem is probed. `memory` bounds the peak of the process (bytes or "2GiB",
+    the default).
 
     >>> import gradnoise.problem as gp
     >>> problem = gp.from_arrays(lambda w, x: (w - x) ** 2 / 2, lambda key: 0.0, np.array([1.0, 3.0]))
@@ -131,8 +131,9 @@ def example_gradients(
     >>> gradients.mean, np.concatenate(list(gradients.chunks())), gradients.covariance_product(np.ones(1))
     (array([-1.5]), array([[-0.5], [-2.5]]), array([1.]))
 
-    Raises ValueError without a pool and without num_draws, TypeError if problem is no Problem, MemoryError if `memory`
-    is less than the process already holds; later, if BLOCK examples at a time do not fit.
+    Raises ValueError without a pool and without num_draws, and for a key without num_draws; TypeError if problem is no
+    Problem; MemoryError if `memory` is less than the process already holds; later, if BLOCK examples at a time do not
+    fit.
     """
     if not isinstance(problem, Problem):
         raise TypeError(
@@ -143,6 +144,10 @@ def example_gradients(
         raise ValueError(
             f"num_draws is missing: {caller} averages over a pool, and problem {problem.name!r} has none. "
             "Give num_draws and key, or build the problem with from_arrays."
+        )
+    if num_draws is None and key is not None:
+        raise ValueError(
+            f"key has no meaning without num_draws: {caller} then uses the whole pool. Leave it out, or give num_draws."
         )
     with jax.enable_x64(True):
         if num_draws is None:
@@ -162,15 +167,14 @@ def example_gradients(
 
 def _room(memory: int | str | None) -> int:
     """Bytes of work that keep the process within `memory`."""
-    if memory is None:
-        return _memory.available_memory() // 2
-    limit, held = _memory.parse_memory(memory), _memory.resident_memory() + COMPILING
-    if limit <= held:
+    room = _memory.room(memory, COMPILING)
+    if memory is not None and room <= 0:
+        limit = _memory.parse_memory(memory)
         raise MemoryError(
-            f"memory={_memory.format_memory(limit)} is less than the {_memory.format_memory(held)} that the process "
-            "already holds or needs to compile. Give more."
+            f"memory={_memory.format_memory(limit)} is less than the {_memory.format_memory(limit - room)} that the "
+            "process already holds or needs to compile. Give more."
         )
-    return limit - held
+    return room
 
 
 def sum_over_chunks(function: Callable[[Examples, jax.Array], Any], examples: Examples, chunk: int) -> Any:

@@ -1,10 +1,12 @@
 """Confidence intervals for the parts and ratios of `noise_scale`; a ratio's interval may be unbounded."""
 
 import math
+import sys
 
 from scipy import stats
 
 from gradnoise import _checks
+from gradnoise.estimate import fieller_interval
 from gradnoise.measure.noise_scale import NoiseScale, Sampling
 
 QUANTITIES = ("gradient_norm_squared", "noise_trace", "noise_to_signal", "simple_noise_scale", "gradient_diversity")
@@ -26,7 +28,8 @@ def noise_scale_interval(
     G an estimate from the same draws is correlated with |G|^2 itself. |G|^2: the same with tr D known. tr D: a plain
     mean. t: Student's with n - 1 degrees, each side moved by Hall's transformation for skewness. docs/coverage.md has
     the coverage: 92-97% from 1000 draws on, and from 200 on unless one or two skewed directions carry all the noise.
-    Where the pool is the population both ends are the value.
+    Where the pool is the population both ends are the value. Draws that are all equal bound nothing, and neither do
+    draws that show tr D no error: the interval is then (0, inf), for the diversity (1/num_examples, inf).
 
     >>> from gradnoise.measure.noise_scale import noise_scale
     >>> import gradnoise.problem as gp, jax
@@ -45,14 +48,14 @@ def noise_scale_interval(
             f"scale is a {type(scale).__name__}, expected what noise_scale returns. Pass that, or one of .groups."
         )
     quantity = _checks.one_of("quantity", quantity, QUANTITIES)
-    level = _checks.number("level", level, above=0.0)
-    if level >= 1:
-        raise ValueError(f"level={level:g} is not below 1. Give a confidence level such as 0.95.")
+    level = _checks.number("level", level, above=0.0, below=1.0)
     value, count = float(getattr(scale, quantity).value), scale.sampling.num_draws
-    if not any(scale.sampling[:4]):  # nan, for fewer than 3 draws, counts as unknown
+    if not scale.sampling.drawn:
         return value, value
     if count < 3:
         raise ValueError(f"scale rests on num_draws={count}, expected at least 3 for an interval. Draw more.")
+    if math.isnan(scale.sampling.trace_variance) or (quantity == "noise_trace" and not _shows_trace_error(scale)):
+        return (1 / scale.num_examples if quantity == "gradient_diversity" else 0.0), math.inf
     t = float(stats.t.ppf((1 + level) / 2, count - 1))
     tails = [_tails(t, skewness) for skewness in scale.sampling.skewness]
     if quantity == "noise_trace":
@@ -66,6 +69,12 @@ def noise_scale_interval(
         "noise_to_signal": (low / scale.batch_size, high / scale.batch_size),
         "gradient_diversity": ((1 + low) / scale.num_examples, (1 + high) / scale.num_examples),
     }[quantity]
+
+
+def _shows_trace_error(scale: NoiseScale) -> bool:
+    """Whether the estimated error of tr D is more than rounding: it is not if all |g_i - gbar| are equal, as for +-1."""
+    rounding = scale.sampling.num_draws * sys.float_info.epsilon
+    return math.sqrt(scale.sampling.trace_variance) > rounding * float(scale.noise_trace.value)
 
 
 def _tails(t: float, skewness: float) -> tuple[float, float]:
@@ -89,16 +98,9 @@ def _signal_interval(signal: float, sampling: Sampling, low: float, high: float)
 
 
 def _ratio_interval(scale: NoiseScale, low: float, high: float) -> tuple[float, float]:
-    signal, noise = float(scale.gradient_norm_squared.value), float(scale.noise_trace.value)
-    slope, floor, variance, shared, *_ = scale.sampling
-
-    def end(t: float) -> float:
-        square = noise**2 - t**2 * variance
-        if square <= 0:
-            return math.inf if t < 0 else 0.0
-        middle = (signal * noise + t**2 * (slope * noise / 2 - shared)) / square
-        reach = math.sqrt(max(middle**2 - (signal**2 - t**2 * floor) / square, 0.0))
-        return max(middle - math.copysign(reach, t), 0.0)
-
-    smallest, largest = end(high), end(low)
+    """Fieller's for phi = |G|^2 / tr D, the slope times phi tr D counted as part of the covariance; then 1/phi."""
+    signal, noise, sampling = float(scale.gradient_norm_squared.value), float(scale.noise_trace.value), scale.sampling
+    covariance = sampling.shared - sampling.signal_slope * noise / 2
+    variances = sampling.signal_floor, sampling.trace_variance
+    smallest, largest = fieller_interval(signal, noise, *variances, covariance, (low, high))
     return (1 / largest if largest else math.inf), (1 / smallest if smallest else math.inf)

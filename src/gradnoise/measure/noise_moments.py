@@ -38,7 +38,7 @@ def group_moments(gradients: ExampleGradients) -> Moments:
         chunk = gradients.chunk_size(lambda part: _chunk_moments(loss, places, block, weights, mean, part))
         compiled = _all_moments(loss, places, block, chunk, weights, mean, gradients.examples)
         spread, along, pairs = (np.asarray(part) for part in compiled)
-    flat = lambda part, rows: part.reshape(-1, *part.shape[2:])[:rows]  # noqa: E731
+    flat = lambda part, rows: part.reshape(part.shape[0] * part.shape[1], *part.shape[2:])[:rows]  # noqa: E731
     squares = np.array([np.square(gradients.mean[start:stop]).sum() for start, stop in places])
     return Moments(squares, flat(spread, count), flat(along, count), flat(pairs, count // block))
 
@@ -51,7 +51,7 @@ def _chunk_moments(loss: Loss, places: Places, block: int, params: Params, mean:
         rows = centred[:, start:stop]
         spread.append(jnp.square(rows).sum(axis=1))
         along.append(rows @ mean[start:stop])
-        blocks = rows[: len(rows) // block * block].reshape(-1, block, rows.shape[1])
+        blocks = rows[: len(rows) // block * block].reshape(len(rows) // block, block, stop - start)
         pairs.append(jnp.einsum("bip,bjp->bij", blocks, blocks)[:, first, second])
     return jnp.stack(spread, -1), jnp.stack(along, -1), jnp.stack(pairs, -1)
 

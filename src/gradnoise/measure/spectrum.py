@@ -41,7 +41,7 @@ class NoiseSpectrum(NamedTuple):
     """Residual norms: within this distance of each value given the matrix has an eigenvalue, though perhaps one of
     another rank (0: exact to rounding)."""
     trace: Estimate
-    """The sum of all eigenvalues."""
+    """The sum of all eigenvalues. Of S2 from draws every stderr here is nan: the sampling error is not known."""
     mean: Estimate
     """trace / P."""
     spread: Estimate
@@ -49,7 +49,8 @@ class NoiseSpectrum(NamedTuple):
     participation_ratio: Estimate
     """trace^2 / |D|_F^2: how many equal eigenvalues would give the same ratio."""
     stable_rank: Estimate
-    """trace / largest eigenvalue (|A|_F^2 / |A|_2^2 of the matrix A of centred gradients)."""
+    """trace / largest eigenvalue (|A|_F^2 / |A|_2^2 of the matrix A of centred gradients); from Lanczos, stderr is the
+    largest eigenvalue's residual bound, carried over."""
     rank: int
     """How many eigenvalues exceed `rank_threshold`; from Lanczos a lower bound, counting those given."""
     rank_threshold: float
@@ -75,12 +76,13 @@ def noise_spectrum(
 ) -> NoiseSpectrum:
     """The spectrum of D = (1/N) sum_i (g_i - gbar)(g_i - gbar)^T over the pool, or of S2 over `num_draws` draws.
 
-    If n or P is at most 2000 and the work fits in `memory` (peak of the process; bytes or "2GiB", default half of what
-    the machine has free): all P eigenvalues (or the first `num_eigenvalues`) from the singular values of the gradients,
-    and everything else exactly; stderr 0 then means exact for these examples. Otherwise the trace is still exact,
-    Lanczos with twice as many steps gives the top `num_eigenvalues` (default 50) with residual bounds, and |D|_F^2 and
-    the density add to the converged ones a stochastic Lanczos quadrature over probes orthogonal to them; stderr is over
-    8 probes, for the density together with a bound of what the quadrature does not resolve.
+    If n or P is at most 2000 and the work fits in `memory` (peak of the process; bytes or "2GiB", the default): all P
+    eigenvalues (or the first `num_eigenvalues`) from the singular values of the gradients, and everything else exactly.
+    Otherwise the trace is still exact, Lanczos with twice as many steps gives the top `num_eigenvalues` (default 50)
+    with residual bounds, and |D|_F^2 and the density add to the converged ones a stochastic Lanczos quadrature over
+    probes orthogonal to them; stderr is over 8 probes, for the density together with a bound of what the quadrature
+    does not resolve. On the pool, stderr is this numerical error (0: exact); from draws it is nan, for the sampling
+    error beside it is not known. `num_samples` is n.
 
     >>> import gradnoise.problem as gp
     >>> pool = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
@@ -89,11 +91,11 @@ def noise_spectrum(
     >>> spectrum.eigenvalues, spectrum.rank, float(spectrum.participation_ratio.value)     # 2.5^2 / (4 + 0.25)
     (array([2. , 0.5]), 2, 1.470...)
 
-    Raises ValueError without a pool and num_draws, if num_eigenvalues exceeds P (beyond the exact sizes, half of the
-    fewer of n and P); MemoryError if
-    the Lanczos vectors do not fit.
+    Raises ValueError without a pool and num_draws, for a key without num_draws, and if num_eigenvalues exceeds P
+    (beyond the exact sizes, half of the fewer of n and P); MemoryError if the Lanczos vectors do not fit.
 
-    Source: Chaudhari and Soatto 2018, section 4; theory/dynamics.md C1. Quadrature: Golub and Meurant 2010, chapter 7.
+    Source: Chaudhari and Soatto 2018, section 4; docs/theory/noise_scale.md, "Spectrum and curvature". Quadrature:
+    Golub and Meurant 2010, chapter 7.
     """
     wanted = None if num_eigenvalues is None else _checks.integer("num_eigenvalues", num_eigenvalues)
     gradients = example_gradients(problem, params, num_draws, key, memory, "noise_spectrum")
@@ -195,32 +197,38 @@ def _summary(parts: _Parts, gradients: ExampleGradients, wanted: int | None) -> 
     spread = np.sqrt(variance)
     participation = trace**2 / square.value if square.value > 0 else 0.0
     relative = square.stderr / square.value if square.value > 0 else 0.0
+    stable = trace / largest if largest > 0 else 0.0
+    stable_error = stable * float(parts.bounds[0]) / largest if largest > 0 else 0.0
+
+    def told(value: Any, error: Any) -> Estimate:
+        return Estimate(value, np.full(np.shape(value), np.nan) if gradients.drawn else error, count)
+
     grid = max(largest, np.finfo(float).tiny) * np.logspace(-DENSITY_DECADES, 0.5, DENSITY_POINTS)
     return NoiseSpectrum(
         "S2" if gradients.drawn else "D",
         parts.method,
         parts.eigenvalues[:wanted],
         parts.bounds[:wanted],
-        exact(trace, count),
-        exact(trace / size, count),
-        Estimate(spread, square.stderr / (2 * size * spread) if spread > 0 else 0.0, square.num_samples),
-        Estimate(participation, participation * relative, square.num_samples),
-        exact(trace / largest if largest > 0 else 0.0, count),
+        told(trace, 0.0),
+        told(trace / size, 0.0),
+        told(spread, square.stderr / (2 * size * spread) if spread > 0 else 0.0),
+        told(participation, participation * relative),
+        told(stable, stable_error),
         int(np.count_nonzero(parts.eigenvalues > threshold)),
         threshold,
         grid,
-        _density(parts, grid, size),
+        told(*_density(parts, grid, size)),
         count,
         size,
     )
 
 
-def _density(parts: _Parts, grid: np.ndarray, size: int) -> Estimate:
-    """The smoothed density; from Lanczos with the error of probes and of resolution."""
+def _density(parts: _Parts, grid: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The smoothed density and its numerical error: from Lanczos, that of probes and of resolution."""
     at = np.log10(grid)[:, None]
     known = _kernel(at - _log(parts.known)).sum(axis=1) / size
     if not parts.probes:
-        return exact(known, size)
+        return known, np.zeros_like(known)
     curves, blurs = [], []
     for matrix, square in parts.probes:
         nodes, vectors = np.linalg.eigh(matrix)
@@ -229,7 +237,7 @@ def _density(parts: _Parts, grid: np.ndarray, size: int) -> Estimate:
         curves.append(curve)
         blurs.append(blur)
     rest = from_samples(np.array(curves))
-    return Estimate(known + rest.value, np.hypot(rest.stderr, np.mean(blurs, axis=0)), len(curves))
+    return known + rest.value, np.hypot(rest.stderr, np.mean(blurs, axis=0))
 
 
 def _resolved(at: np.ndarray, nodes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from gradnoise import _checks
-from gradnoise.estimate import Estimate
+from gradnoise.estimate import Estimate, fieller_interval
 
 NAMES = ("printed", "sharp", "approximate")
 
@@ -38,9 +38,7 @@ class CriticalBatch(NamedTuple):
         Source: Fieller 1954, "Some problems in interval estimation".
         """
         name = _checks.one_of("name", name, NAMES)
-        level = _checks.number("level", level, above=0.0)
-        if level >= 1:
-            raise ValueError(f"level={level:g} is not below 1. Give a confidence level such as 0.95.")
+        level = _checks.number("level", level, above=0.0, below=1.0)
         ends = _ratio_interval(self.noise, self.signal, self.covariance, level)
         low, high = (self.batch_size * _factor(name, ratio, self.closeness) for ratio in ends)
         return float(low), float(high)
@@ -75,8 +73,8 @@ def critical_batch(
 
     Raises ValueError for closeness <= 1, G <= 0 or N < 0 as floats, NaN, or a covariance beyond the errors.
 
-    Source: Li, Malladi, Arora 2021, theorem 5.6 and its discussion (printed, approximate); theory/dynamics.md A7 and
-    erratum 6 (sharp).
+    Source: Li, Malladi, Arora 2021, theorem 5.6 and its discussion (printed, approximate); docs/theory/errata.md
+    row 16 (sharp).
     """
     signal = G if isinstance(G, Estimate) else Estimate(_checks.number("G", G, above=0.0), 0.0, 1)
     noise = N if isinstance(N, Estimate) else Estimate(_checks.number("N", N, minimum=0.0), 0.0, 1)
@@ -125,17 +123,10 @@ def _ratio(noise: Estimate, signal: Estimate, covariance: float) -> Estimate:
 
 
 def _ratio_interval(noise: Estimate, signal: Estimate, covariance: float, level: float) -> tuple[float, float]:
-    """Fieller's set for r = N/G, cut to r >= 0, solved for 1/r = G/N where N is the better known of the two."""
+    """Fieller's interval of r = N/G; a point where both are exact."""
     samples = [e.num_samples for e in (noise, signal) if e.stderr > 0]
     if not samples:
         return float(noise.value / signal.value), float(noise.value / signal.value)
     t = float(stats.t.ppf((1 + level) / 2, max(min(samples) - 1, 1)))
-    n, g, cross = float(noise.value), float(signal.value), t**2 * covariance
-    n_square, g_square = n**2 - (t * noise.stderr) ** 2, g**2 - (t * signal.stderr) ** 2
-    root = math.sqrt(max((n * g - cross) ** 2 - n_square * g_square, 0.0))
-    if g_square > 0 and g > 0:  # bounded: G is told from zero
-        return max((n * g - cross - root) / g_square, 0.0), max((n * g - cross + root) / g_square, 0.0)
-    if n_square > 0 and n > 0:  # unbounded above: G is not told from zero
-        largest = (n * g - cross + root) / n_square
-        return (1 / largest if largest > 0 else math.inf), math.inf
-    return 0.0, math.inf
+    variances = float(noise.stderr**2), float(signal.stderr**2)
+    return fieller_interval(float(noise.value), float(signal.value), *variances, covariance, t)

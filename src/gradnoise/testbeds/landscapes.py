@@ -60,7 +60,7 @@ def double_well(noise: float = 1.0, theta0: ArrayLike = (1.0, 0.0), law: str = "
     >>> double_well().loss(jnp.array([0.0, 0.0]), jnp.array([1.0, 1.0])).item()
     0.25
 
-    Source: dynamics.md C4, lambda = 0.
+    Source: Chaudhari and Soatto 2018, example 19 with lambda = 0; docs/theory/errata.md row 22.
     """
     scale = _checks.number("noise", noise, minimum=0.0)
 
@@ -89,7 +89,7 @@ def double_well_moments(inverse_temperature: float = 1.0) -> DoubleWellMoments:
     >>> double_well_moments(1.0)
     DoubleWellMoments(normalization=7.6234684, first_square=1.0417973, second_square=1.0)
 
-    Source: dynamics.md C4.
+    Source: Chaudhari and Soatto 2018, example 19; docs/theory/errata.md row 22.
     """
     beta = _checks.number("inverse_temperature", inverse_temperature, above=0.0)
 
