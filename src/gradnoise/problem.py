@@ -124,6 +124,13 @@ def penalized(problem: Problem, weight_decay: float) -> Problem:
     return replace(problem, loss=loss, measured=problem.measured_loss, weight_decay=weight_decay)
 
 
+def require_problem(problem: object) -> None:
+    """Raise TypeError unless `problem` is a Problem."""
+    if not isinstance(problem, Problem):
+        told = type(problem).__name__
+        raise TypeError(f"problem is a {told}, expected a Problem. Build one with Problem or from_arrays.")
+
+
 def require_pool(problem: Problem, caller: str) -> Examples:
     """The problem's pool; a ValueError that names `caller` where there is none."""
     if problem.pool is None:
@@ -141,11 +148,22 @@ def probe_problem(problem: Problem, params: Params, examples: Examples, dtype: A
     same example differ: dropout left on), a loss that leaves `dtype`. Runs the loss twice on one example without
     compiling it, and once on all of `examples`. Call it inside `jax.enable_x64(True)` when `dtype` is float64.
     """
+    from gradnoise.smoothness import narrowings
+
+    require_problem(problem)
     _checks.floating_tree("params", params)
     params, examples = _tree.cast(params, dtype), _tree.cast(examples, dtype)
     one = _tree.take(examples, 0)
-    for name, function in {"loss": problem.loss, "measured": problem.measured_loss}.items():
+    functions = {"loss": problem.loss, "measured": problem.measured_loss}
+    for name, function in functions.items():
         _probe_result(name, function, params, one, dtype)
+    narrow = narrowings(replace(problem, pool=examples), params, dtype)
+    if narrow:
+        raise TypeError(
+            f"loss or measured drops to {', '.join(narrow)} on the way to its {jnp.dtype(dtype)} result and loses digits. "
+            "Remove the cast inside it (astype, or arrays of fixed dtype)."
+        )
+    for name, function in functions.items():
         values = np.asarray(jax.vmap(function, in_axes=(None, 0))(params, examples))
         if not np.all(np.isfinite(values)):
             bad = int(np.flatnonzero(~np.isfinite(values))[0])

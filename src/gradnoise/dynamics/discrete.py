@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from gradnoise import _checks, _tree
 from gradnoise._types import Examples, Key, Params, PyTree
 from gradnoise.dynamics.rates import per_leaf
-from gradnoise.problem import Problem
+from gradnoise.problem import Problem, require_problem
 from gradnoise.process import Batches, Process
 
 
@@ -156,10 +156,7 @@ def _initial_state(step: MomentumStep) -> Any:
 def _momentum_step(
     problem: Any, full_batch: bool, momentum: Any, nesterov: Any, dampening: Any, weight_decay: Any, injected_noise: Any
 ) -> MomentumStep:
-    if not isinstance(problem, Problem):
-        raise TypeError(
-            f"problem is {type(problem).__name__}, expected a gradnoise Problem. Build it with from_arrays."
-        )
+    require_problem(problem)
     momentum = _checks.number("momentum", momentum, minimum=0, below=1)
     dampening = _checks.number("dampening", dampening, minimum=0, below=1)
     if not isinstance(nesterov, bool):

@@ -1,7 +1,7 @@
 """Diagram values v(D) of a model: products of joint cumulants of its derivatives, contracted along the tree."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -19,7 +19,7 @@ from gradnoise.measure import expansion
 from gradnoise.measure.branches import Branch
 from gradnoise.measure.contractions import Contractor, Source
 from gradnoise.measure.cumulants import Partition, moment_weights
-from gradnoise.problem import Problem, probe_problem, require_pool
+from gradnoise.problem import Problem, probe_problem, require_pool, require_problem
 from gradnoise.smoothness import kinks
 
 METHODS = ("population", "unbiased")
@@ -130,6 +130,7 @@ def diagram_values(
 
     Source: diagrams.md sections 1, 2 and 6.
     """
+    require_problem(problem)
     max_order = _checks.integer("max_order", max_order, minimum=0)
     _checks.one_of("method", method, METHODS)
     if memory is not None:
@@ -221,7 +222,7 @@ def _measure(problem: Problem, params: Params, contractor: Contractor, max_order
         changes = _influences(entries, problem, contractor)
         covariance = changes @ changes.T / (n * (n - 1))
     table = Estimate(values, np.sqrt(np.diag(covariance)), n, covariance)
-    found = kinks(problem, params)
+    found = kinks(replace(problem, pool=contractor.sources["loss"].examples), params)
     size = contractor.theta.size
     return DiagramValues(
         entries, table, max_order, method, problem.setting, problem.name, size, found, problem.weight_decay

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from gradnoise import _checks, _memory, _tree
 from gradnoise._types import Examples, Key, Params
-from gradnoise.problem import Loss, Problem, probe_problem
+from gradnoise.problem import Loss, Problem, probe_problem, require_problem
 
 BLOCK = 8
 """Chunks are whole blocks of so many examples: statistics over pairs inside a block then depend on no setting."""
@@ -135,10 +135,7 @@ def example_gradients(
     Problem; MemoryError if `memory` is less than the process already holds; later, if BLOCK examples at a time do not
     fit.
     """
-    if not isinstance(problem, Problem):
-        raise TypeError(
-            f"problem is a {type(problem).__name__}, expected a Problem. Build one with Problem or from_arrays."
-        )
+    require_problem(problem)
     room = _room(memory)
     if num_draws is None and problem.pool is None:
         raise ValueError(
