@@ -22,6 +22,10 @@ DENSE_SIDE = 64
 TOLERANCE = 1e-8
 """Residual norm, relative to the eigenvalue, at which restarted Lanczos stops."""
 
+FLAT_TOLERANCE = 1e-7
+"""The same for the smallest eigenvalue, relative to the largest: it often stands in a dense crowd near zero, where more
+digits take forever. The eigenvalue errs by the square of the residual over the gap; `stderr` is the residual."""
+
 
 class HessianExtremes(NamedTuple):
     """Largest and smallest eigenvalue of the mean loss' hessian, and what they say; see `hessian_extremes`."""
@@ -96,7 +100,7 @@ def _extreme_vectors(product: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
     top, vectors = lanczos(symmetric_operator(size, product), 1, "LA", start, width, TOLERANCE)
     bound = abs(float(top[0]))  # shifted by it, a smallest eigenvalue near 0 is no longer small beside the tolerance
     shifted = symmetric_operator(size, lambda vector: product(vector) - bound * np.ravel(vector))
-    return vectors[:, 0], lanczos(shifted, 1, "SA", start, width, TOLERANCE)[1][:, 0]
+    return vectors[:, 0], lanczos(shifted, 1, "SA", start, width, FLAT_TOLERANCE)[1][:, 0]
 
 
 def _with_error(
