@@ -84,7 +84,7 @@ def test_help_of_problem_names_the_catalogue_and_says_that_it_runs_code(call):
 def test_defaults_in_the_help_are_those_of_the_settings(call):
     told = re.sub(r"\s+", " ", call("report", "--help").out)
     for name, field in Config.model_fields.items():
-        if field.default is None or name == "training_set":
+        if field.default is None:
             continue
         here = told[told.index(f"{option(name)} ") :]
         shown = re.search(r"\((?:one order, the )?default ?([^)\s,]*)", here) if name != "sampling" else None

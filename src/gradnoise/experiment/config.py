@@ -30,7 +30,6 @@ class Config(BaseModel):
     baseline_steps: int = Field(1000, ge=1)
     memory: str | None = None
     seed: int = Field(0, ge=0)
-    training_set: Literal["drawn"] = "drawn"
 
     @model_validator(mode="after")
     def _memory_is_an_amount(self) -> "Config":

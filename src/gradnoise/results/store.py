@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,10 +38,6 @@ class Stages:
     def put(self, stage: str, dataset: xr.Dataset) -> None:
         """Store a finished stage."""
         save(build_tree({stage: dataset}), self._path(stage))
-
-    def clear(self) -> None:
-        """Remove the folder: the run has its results."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def fingerprint(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
