@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gradnoise._liveness import working_bytes
 from gradnoise._memory import available_memory
 from gradnoise.dynamics.discrete import sgd
-from gradnoise.dynamics.liveness import working_bytes
 from gradnoise.dynamics.plan import Layout, Needs, layout
 from gradnoise.dynamics.prepare import make_setup
 from gradnoise.problem import from_arrays

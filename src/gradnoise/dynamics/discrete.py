@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from gradnoise import _checks, _tree
+from gradnoise._rates import per_leaf
 from gradnoise._types import Examples, Key, Params, PyTree
-from gradnoise.dynamics.rates import per_leaf
 from gradnoise.problem import Problem, require_problem
 from gradnoise.process import Batches, Process
 

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradnoise._liveness import array_bytes, working_bytes
 from gradnoise._memory import format_memory
 from gradnoise.dynamics import records, replica
-from gradnoise.dynamics.liveness import array_bytes, working_bytes
 from gradnoise.dynamics.replica import Setup
 
 DEFAULT_MEMORY = 2 * 2**30

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from gradnoise import _checks, _tree
+from gradnoise._rates import learning_rates
 from gradnoise._types import Examples, Params
 from gradnoise.dynamics.plan import Shapes
-from gradnoise.dynamics.rates import learning_rates
 from gradnoise.dynamics.records import measured_functions
 from gradnoise.dynamics.replica import Data, Keys, Setup
 from gradnoise.dynamics.runner import Inputs

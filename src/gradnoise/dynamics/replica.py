@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from gradnoise import _tree
+from gradnoise._rates import Rates
 from gradnoise._types import Examples, Key, Params
 from gradnoise.dynamics.batches import batch_key, index_block, with_replacement
-from gradnoise.dynamics.rates import Rates
 from gradnoise.process import Batches, Process
 from gradnoise.spacetime import Spacetime
 

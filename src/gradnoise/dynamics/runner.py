@@ -8,10 +8,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from gradnoise._rates import Rates
 from gradnoise._types import Params
 from gradnoise.dynamics import records, replica
 from gradnoise.dynamics.plan import Layout, Shapes, layout, needs
-from gradnoise.dynamics.rates import Rates
 from gradnoise.dynamics.replica import Data, Keys, Setup
 
 REPLICAS, SHARED = PartitionSpec("replicas"), PartitionSpec()
