@@ -24,6 +24,7 @@ _HOME = {
     "coefficient_formula": "predict",
     "series_coefficients": "predict",
     "predict_curve": "predict",
+    "predict_path": "predict",
     "diagram_values": "measure",
     "noise_covariance": "measure",
     "noise_spectrum": "measure",

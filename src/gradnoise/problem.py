@@ -121,7 +121,7 @@ def penalized(problem: Problem, weight_decay: float) -> Problem:
         squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params)]
         return problem.loss(params, example) + weight_decay / 2 * sum(squares)
 
-    return replace(problem, loss=loss, measured=problem.measured_loss, weight_decay=weight_decay)
+    return replace(problem, loss=loss, measured=problem.measured_loss, weight_decay=problem.weight_decay + weight_decay)
 
 
 def require_problem(problem: object) -> None:

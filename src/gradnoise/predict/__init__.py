@@ -1,14 +1,19 @@
-"""Predictions from measured diagram values: counting factors, and series in the learning rate."""
+"""Predictions: counting factors, series in the learning rate, and whole curves around the deterministic path."""
 
 from gradnoise.predict.coefficients import coefficient, coefficient_curve, coefficient_formula
+from gradnoise.predict.path import Domain, PathCurve, PathPrediction, predict_path
 from gradnoise.predict.series import Curve, entry_weights, predict_curve, series_coefficients
 
 __all__ = [
     "Curve",
+    "Domain",
+    "PathCurve",
+    "PathPrediction",
     "coefficient",
     "coefficient_curve",
     "coefficient_formula",
     "entry_weights",
     "predict_curve",
+    "predict_path",
     "series_coefficients",
 ]

@@ -1,0 +1,253 @@
+"""What `predict_path` gives back: coefficients along the path, from which the curve of every batch size is arithmetic."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from gradnoise import _checks
+from gradnoise.estimate import Estimate, exact, from_samples
+from gradnoise.predict.path.noise_weights import gap_weight, noise_weights
+from gradnoise.spacetime import Spacetime
+
+TARGETS = ("test", "train", "gap", "displacement", "variance")
+NOISE_SHARE = 0.3
+"""Above this (last noise part) / (loss) one more order is needed: at .3 one loop was 6-9 % off (loop.md 12.2)."""
+
+
+class Domain(NamedTuple):
+    """Where the expansion is trusted: `end` is the first step outside (None: nowhere), `share` (num_steps + 1,) the size of
+    the last noise part over the loss without it, `bound` what it may reach."""
+
+    end: int | None
+    share: Float[np.ndarray, " step"]
+    bound: float = NOISE_SHARE
+
+    def __str__(self) -> str:
+        if self.end is None:
+            return f"inside: the last noise part is at most {self.share.max():.2g} of the loss (bound {self.bound:g})"
+        return (
+            f"outside from step {self.end} on: the last noise part passes {self.bound:g} of the loss; not drawn there"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PathCurve(Estimate):
+    """A predicted curve: `value` and `stderr` (num_steps + 1,), step 0 first; (num_steps + 1, P) for the displacement.
+
+    `partial_sums` (num_steps + 1, num_loops + 1): the path alone, with one loop, ... Beyond `domain.end` the numbers carry
+    no licence and are not drawn; `licensed_loops` is 0 where the loss has kinks.
+    """
+
+    target: str = "test"
+    learning_rate: Any = 0.0
+    spacetime: Spacetime | None = None
+    training_set: str = "drawn"
+    setting: str = "population"
+    problem_name: str = "problem"
+    settings: tuple[tuple[str, Any], ...] = ()
+    domain: Domain | None = None
+    licensed_loops: int = 1
+    partial_sums: Estimate | None = None
+
+    def __repr__(self) -> str:
+        return f"PathCurve({self.target} of {self.problem_name}, {len(self.value) - 1} steps, {self.domain})"
+
+
+class Pairs(NamedTuple):
+    """Two-loop coefficients by pair of probes, (R, T+1): of 1/B^2 in pool and test loss, of -1/(N B) in the gap."""
+
+    pool: np.ndarray
+    test: np.ndarray
+    tied: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Coefficients by probe (one, exact, for the dense form), t = 0..T first, K patterns.
+
+    `pool`, `test`, `slope_square` (R, T+1, K), `cross_square` (R, T+1, K, K), `tied` (R, T+1) as in `dense.DenseRecord`,
+    `shift` and its variance (T+1, K, P) or None. `pairs`: two loops, or None.
+    """
+
+    pool: np.ndarray
+    test: np.ndarray
+    slope_square: np.ndarray
+    cross_square: np.ndarray
+    tied: np.ndarray
+    shift: np.ndarray | None = None
+    shift_variance: np.ndarray | None = None
+    pairs: Pairs | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PathPrediction:
+    """The deterministic path of a run and the noise around it, by step; made by `predict_path`.
+
+    `path_loss`: mean test loss on the path, (num_steps + 1,). `test_coefficient`, `gap_coefficient`: what 1/batch_size
+    and 1/num_examples multiply in test loss and gap, at the spacetime's own sizes. `curve(target, batch_size,
+    num_examples)` puts them together for any batch with the same columns an epoch. `domain`: where the noise part of the
+    test loss passes 0.3 of it. `path_weights` (num_steps + 1, P): the path itself, where it was kept.
+    """
+
+    spacetime: Spacetime
+    learning_rate: Any
+    training_set: str
+    setting: str
+    problem_name: str
+    settings: tuple[tuple[str, Any], ...]
+    method: str
+    num_pool: int
+    num_loops: int
+    kinks: tuple[str, ...]
+    kinds: tuple[str, ...]
+    path_pool: np.ndarray = field(repr=False)
+    path_test: np.ndarray = field(repr=False)
+    samples: Samples = field(repr=False)
+    path_weights: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def path_loss(self) -> Estimate:
+        """Mean test loss of gradient descent on the population: no noise."""
+        return exact(self.path_test, self.num_pool)
+
+    @property
+    def test_coefficient(self) -> Estimate:
+        """B (one-loop test loss - path loss), loss x examples; the same for every B if W is proportional to 1/B."""
+        return self._scaled(self._one_loop("test", self.spacetime), self.spacetime.batch_size)
+
+    @property
+    def gap_coefficient(self) -> Estimate:
+        """N times the one-loop gap of drawn training sets, loss x examples; the same for every N, B and order."""
+        return self._estimate(-self.samples.tied)
+
+    @property
+    def domain(self) -> Domain:
+        """Where the expansion is trusted at the spacetime's own batch size."""
+        return self._domain(self.spacetime)
+
+    def curve(self, target: str = "test", batch_size: int | None = None, num_examples: int | None = None) -> PathCurve:
+        """The predicted `target` at every step, for `batch_size` and `num_examples` instead of the spacetime's own.
+
+        "test", "train", "gap" (test - train): mean losses. "displacement": mean of the weights minus the start, (num_steps +
+        1, P), path included. "variance": of the test loss over runs, (1/B) G S G plus (1/2) tr(HSHS) / B^2 (without the
+        cross terms of third cumulants). Given one of batch_size and num_examples, the other follows so that an epoch
+        keeps its number of steps; samplings without epochs take any pair.
+
+        Raises ValueError for an unknown target, for sizes with other columns an epoch than the path was expanded for, and
+        for a displacement that was not kept.
+        """
+        _checks.one_of("target", target, TARGETS)
+        spacetime = self._resized(batch_size, num_examples)
+        if target == "displacement":
+            sums = self._displacement(spacetime)
+        elif target == "variance":
+            sums = [self._variance(spacetime)]
+        else:
+            sums = self._losses(target, spacetime)
+        values, errors = (np.stack([getattr(each, name) for each in sums], axis=1) for name in ("value", "stderr"))
+        table = Estimate(values, errors, sums[-1].num_samples)
+        return PathCurve(
+            sums[-1].value, sums[-1].stderr, sums[-1].num_samples, target=target, learning_rate=self.learning_rate,
+            spacetime=spacetime, training_set=self.training_set, setting=self.setting, problem_name=self.problem_name,
+            settings=self.settings, domain=self._domain(spacetime), licensed_loops=0 if self.kinks else self.num_loops,
+            partial_sums=table,
+        )  # fmt: skip
+
+    def _resized(self, batch_size: int | None, num_examples: int | None) -> Spacetime:
+        own = self.spacetime
+        if batch_size is None and num_examples is None:
+            return own
+        columns = own.num_examples / own.batch_size
+        if batch_size is None:
+            num_examples = _checks.integer("num_examples", num_examples)
+            batch_size = round(num_examples / columns) if own.has_epochs else own.batch_size
+        batch_size = _checks.integer("batch_size", batch_size)
+        if num_examples is None:
+            num_examples = round(batch_size * columns) if own.has_epochs else own.num_examples
+        num_examples = _checks.integer("num_examples", num_examples)
+        if self.training_set == "given" and num_examples != own.num_examples:
+            raise ValueError(
+                f'num_examples={num_examples} is not the pool\'s {own.num_examples}, and training_set="given" trains on the '
+                'pool. Predict with training_set="drawn" for other sizes.'
+            )
+        resized = _same_steps(own, num_examples, batch_size)
+        needed = noise_weights(resized, self.training_set, self.num_pool)
+        other = own.has_epochs and own.steps_per_epoch != resized.steps_per_epoch
+        if not set(needed) <= set(self.kinds) or (other and set(needed) & {"column", "epoch"}):
+            raise ValueError(
+                f"batch_size={batch_size} and num_examples={num_examples} make other columns an epoch than the path's "
+                f"{columns:g}. Keep num_examples / batch_size, or predict the path for that spacetime."
+            )
+        return resized
+
+    def _weights(self, spacetime: Spacetime) -> np.ndarray:
+        weights = noise_weights(spacetime, self.training_set, self.num_pool)
+        return np.array([float(weights.get(kind, 0)) for kind in self.kinds])
+
+    def _estimate(self, samples: np.ndarray) -> Estimate:
+        if self.method == "probes":
+            return from_samples(samples)
+        return exact(samples[0], self.num_pool)
+
+    def _scaled(self, estimate: Estimate, factor: float) -> Estimate:
+        return Estimate(factor * estimate.value, abs(factor) * np.asarray(estimate.stderr), estimate.num_samples)
+
+    def _one_loop(self, target: str, spacetime: Spacetime) -> Estimate:
+        """The one-loop part of a loss, each probe's own combination, (num_steps + 1,)."""
+        return self._estimate(self._combination(target, spacetime))
+
+    def _combination(self, target: str, spacetime: Spacetime) -> np.ndarray:
+        weights, samples = self._weights(spacetime), self.samples
+        tie = float(gap_weight(spacetime, self.training_set, self.num_pool)) * samples.tied
+        test, pool = samples.test @ weights, samples.pool @ weights
+        return {"test": test, "train": pool + tie, "gap": test - pool - tie}[target]
+
+    def _losses(self, target: str, spacetime: Spacetime) -> list[Estimate]:
+        base = {"test": self.path_test, "train": self.path_pool, "gap": self.path_test - self.path_pool}[target]
+        part = self._one_loop(target, spacetime)
+        sums = [exact(base, self.num_pool), Estimate(base + part.value, part.stderr, part.num_samples)]
+        if self.samples.pairs is not None:
+            pool, test, tied = self.samples.pairs
+            batch = spacetime.batch_size
+            tie = tied * float(gap_weight(spacetime, self.training_set, self.num_pool)) / batch
+            test, pool = test / batch**2, pool / batch**2
+            pairs = from_samples({"test": test, "train": pool + tie, "gap": test - pool - tie}[target])
+            errors = np.hypot(sums[-1].stderr, pairs.stderr)  # its own probes
+            sums.append(Estimate(sums[-1].value + pairs.value, errors, pairs.num_samples))
+        return sums
+
+    def _displacement(self, spacetime: Spacetime) -> list[Estimate]:
+        samples, weights = self.samples, self._weights(spacetime)
+        if samples.shift is None or samples.shift_variance is None or self.path_weights is None:
+            raise ValueError(
+                "displacement was not kept: with probes it takes num_steps x P numbers. Predict with keep_displacement=True."
+            )
+        moved = self.path_weights - self.path_weights[0]
+        mean = moved + np.einsum("k,tkp->tp", weights, samples.shift)
+        errors = np.sqrt(np.einsum("k,tkp->tp", weights**2, samples.shift_variance))  # patterns have their own rows
+        return [exact(moved, self.num_pool), Estimate(mean, errors, len(samples.tied))]
+
+    def _variance(self, spacetime: Spacetime) -> Estimate:
+        weights = self._weights(spacetime)
+        pairs = np.einsum("rtkl,k,l->rt", self.samples.cross_square, weights, weights)
+        return self._estimate(self.samples.slope_square @ weights + pairs / 2)
+
+    def _domain(self, spacetime: Spacetime) -> Domain:
+        sums = [np.asarray(each.value) for each in self._losses("test", spacetime)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(sums[-1] == sums[-2], 0.0, np.abs(sums[-1] - sums[-2]) / np.abs(sums[-2]))
+        outside = np.flatnonzero(share > NOISE_SHARE)
+        return Domain(int(outside[0]) if len(outside) else None, share)
+
+
+def _same_steps(own: Spacetime, num_examples: int, batch_size: int) -> Spacetime:
+    """As many steps with other sizes."""
+    if not own.has_epochs:
+        return Spacetime(num_examples, batch_size, sampling=own.sampling, num_steps=max(own.num_steps, 1)).truncate(
+            own.num_steps
+        )
+    whole = Spacetime(num_examples, batch_size, sampling=own.sampling)
+    epochs = max(1, -(-own.num_steps // whole.steps_per_epoch))
+    return Spacetime(num_examples, batch_size, epochs, own.sampling).truncate(own.num_steps)
