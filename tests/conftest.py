@@ -7,6 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)  # how long an example takes says nothing on a busy machine
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -55,7 +55,7 @@ def double_well(noise: float = 1.0, theta0: ArrayLike = (1.0, 0.0), law: str = "
     """l_x(theta) = Phi(theta) + noise x.theta, Phi = (theta_1^2 - 1)^2/4 + theta_2^2/2, x of mean 0 and covariance I.
 
     Two wells at (+-1, 0), a saddle of height 1/4 between them; C = noise^2 I everywhere. This is the gradient part
-    only: the rotating force of the source's example is no gradient of a loss and comes with the processes later.
+    only: the rotating force of the source's example is no gradient of a loss and stands in `testbeds.rotating_double_well`.
 
     >>> double_well().loss(jnp.array([0.0, 0.0]), jnp.array([1.0, 1.0])).item()
     0.25
