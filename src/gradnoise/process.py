@@ -12,7 +12,8 @@ class Batches(NamedTuple):
     """What one substep may look at.
 
     `examples`: leaves (batches_per_substep, batch_size, ...). `training_set`: the replica's own N examples, leaves
-    (N, ...). `spacetime`: the sampling pattern, static.
+    (N, ...). `spacetime`: the sampling pattern, static; where the training set is the population it is shown as sampling
+    with_replacement.
     """
 
     examples: Examples

@@ -1,24 +1,14 @@
 """SGD and gradient descent, in the arithmetic of PyTorch's `torch.optim.SGD`."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from gradnoise import _checks, _tree
-from gradnoise._rates import per_leaf
-from gradnoise._types import Examples, Key, Params, PyTree
+from gradnoise import _tree
+from gradnoise._types import Key
+from gradnoise.dynamics.momentum import MomentumRule, MomentumState, current_params
+from gradnoise.dynamics.reweighting import mean_gradient
 from gradnoise.problem import Problem, require_problem
 from gradnoise.process import Batches, Process
-
-
-class MomentumState(NamedTuple):
-    """Weights and, where there is momentum, its buffer and whether it has had its first gradient."""
-
-    params: Params
-    velocity: PyTree = None
-    started: Any = None
 
 
 @dataclass(frozen=True)
@@ -27,33 +17,13 @@ class MomentumStep:
 
     problem: Problem
     full_batch: bool
-    momentum: float
-    nesterov: bool
-    dampening: float
-    weight_decay: float
-    injected_noise: float
+    rule: MomentumRule
 
     def __call__(self, key: Key, state: MomentumState, batches: Batches, learning_rate: Any) -> MomentumState:
-        params = state.params
         examples = batches.training_set if self.full_batch else _tree.take(batches.examples, 0)
-        gradient = jax.grad(lambda weights: mean_loss(self.problem, weights, examples))(params)
-        if self.weight_decay:
-            gradient = jax.tree.map(lambda g, w: g + self.weight_decay * w, gradient, params)
-        if self.injected_noise:
-            amplitude = self.injected_noise / batches.spacetime.batch_size**0.5
-            gradient = jax.tree.map(lambda g, xi: g + amplitude * xi, gradient, normal_like(key, gradient))
-        direction, velocity = gradient, None
-        if self.momentum:
-            fresh = jnp.where(state.started, 1 - self.dampening, 1.0)  # the first gradient is not dampened
-            velocity = jax.tree.map(
-                lambda v, g: self.momentum * v + fresh.astype(g.dtype) * g, state.velocity, gradient
-            )
-            direction = velocity
-            if self.nesterov:
-                direction = jax.tree.map(lambda g, v: g + self.momentum * v, gradient, velocity)
-        rates = per_leaf(learning_rate, params)
-        moved = jax.tree.map(lambda w, rate, d: w - rate * d, params, rates, direction)
-        return MomentumState(moved, velocity, None if velocity is None else jnp.array(True))
+        gradient = mean_gradient(self.problem, state.params, examples)
+        gradient = self.rule.regularized(key, gradient, state.params, batches.spacetime.batch_size)
+        return self.rule.advance(state, gradient, learning_rate)
 
 
 def sgd(
@@ -87,8 +57,10 @@ def sgd(
     Source: PyTorch's SGD for momentum; Gomez-Uribe, "Studying Generalization Through Data Averaging", eq (15), for the
     injected noise (there without momentum; here it is part of g, so momentum filters it as it does the gradient).
     """
-    step = _momentum_step(problem, False, momentum, nesterov, dampening, weight_decay, injected_noise)
-    return Process("sgd", problem, _initial_state(step), step, current_params, settings=_settings(step))
+    require_problem(problem)
+    rule = MomentumRule(momentum, nesterov, dampening, weight_decay, injected_noise)
+    step = MomentumStep(problem, False, rule)
+    return Process("sgd", problem, rule.start, step, current_params, settings=rule.settings)
 
 
 def gradient_descent(
@@ -110,64 +82,9 @@ def gradient_descent(
     >>> gradient_descent(problem).batches_per_substep
     0
     """
-    step = _momentum_step(problem, True, momentum, nesterov, dampening, weight_decay, injected_noise)
-    start, settings = _initial_state(step), _settings(step)
-    return Process("gradient_descent", problem, start, step, current_params, batches_per_substep=0, settings=settings)
-
-
-def mean_loss(problem: Problem, params: Params, examples: Examples) -> jax.Array:
-    """The mean of the problem's loss over stacked examples: one scalar."""
-    return jnp.mean(jax.vmap(problem.loss, in_axes=(None, 0))(params, examples))
-
-
-def normal_like(key: Key, tree: PyTree) -> PyTree:
-    """Independent standard normal numbers in the shapes and dtypes of `tree`."""
-    leaves, structure = jax.tree.flatten(tree)
-    keys = jax.random.split(key, len(leaves))
-    return structure.unflatten(
-        [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
-    )
-
-
-def start_plain(params: Params) -> MomentumState:
-    """The state before the first step without momentum."""
-    return MomentumState(params)
-
-
-def start_with_velocity(params: Params) -> MomentumState:
-    """The state before the first step with momentum."""
-    return MomentumState(params, jax.tree.map(jnp.zeros_like, params), jnp.array(False))
-
-
-def current_params(state: MomentumState) -> Params:
-    """The weights of a state."""
-    return state.params
-
-
-def _settings(step: MomentumStep) -> tuple[tuple[str, Any], ...]:
-    names = ("momentum", "nesterov", "dampening", "weight_decay", "injected_noise")
-    return tuple((name, getattr(step, name)) for name in names)
-
-
-def _initial_state(step: MomentumStep) -> Any:
-    return start_with_velocity if step.momentum else start_plain
-
-
-def _momentum_step(
-    problem: Any, full_batch: bool, momentum: Any, nesterov: Any, dampening: Any, weight_decay: Any, injected_noise: Any
-) -> MomentumStep:
     require_problem(problem)
-    momentum = _checks.number("momentum", momentum, minimum=0, below=1)
-    dampening = _checks.number("dampening", dampening, minimum=0, below=1)
-    if not isinstance(nesterov, bool):
-        raise TypeError(f"nesterov={nesterov!r} is not True or False. Give one of them.")
-    if nesterov and (momentum == 0 or dampening != 0):
-        raise ValueError(
-            f"nesterov=True came with momentum={momentum} and dampening={dampening}, expected momentum above 0 and "
-            "dampening 0. Set momentum=0.9, dampening=0, say, or leave nesterov out."
-        )
-    if dampening and not momentum:
-        raise ValueError(f"dampening={dampening} came with momentum=0, where it would do nothing. Leave it out.")
-    decay = _checks.number("weight_decay", weight_decay, minimum=0)
-    noise = _checks.number("injected_noise", injected_noise, minimum=0)
-    return MomentumStep(problem, full_batch, momentum, nesterov, dampening, decay, noise)
+    rule = MomentumRule(momentum, nesterov, dampening, weight_decay, injected_noise)
+    step = MomentumStep(problem, True, rule)
+    return Process(
+        "gradient_descent", problem, rule.start, step, current_params, batches_per_substep=0, settings=rule.settings
+    )

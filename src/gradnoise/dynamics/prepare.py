@@ -18,7 +18,7 @@ from gradnoise.problem import Problem, probe_problem
 from gradnoise.process import Process
 from gradnoise.spacetime import Spacetime
 
-TRAINING_SETS = ("drawn", "given", "population")
+TRAINING_SETS = ("drawn", "given", "distinct", "population")
 DTYPES = ("float32", "float64")
 DEFAULT_TEST_DRAWS = 1000
 
@@ -119,6 +119,12 @@ def _check_training_set(process: Process, spacetime: Spacetime, training_set: st
         raise ValueError(
             f'training_set="given" trains on the pool itself, and num_examples={spacetime.num_examples} came with '
             f'{came}. Give the spacetime num_examples equal to the pool\'s size, or leave training_set="drawn".'
+        )
+    if training_set == "distinct" and not spacetime.num_examples <= (problem.num_pool or 0):
+        came = "no pool" if problem.num_pool is None else f"a pool of {problem.num_pool}"
+        raise ValueError(
+            f'training_set="distinct" takes distinct examples of the pool, and num_examples={spacetime.num_examples} came '
+            f'with {came}. Give the spacetime at most as many as the pool holds, or leave training_set="drawn".'
         )
     if training_set == "population" and problem.num_pool is None and batches == 0:
         raise ValueError(

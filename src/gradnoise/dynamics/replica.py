@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gradnoise import _tree
 from gradnoise._rates import Rates
 from gradnoise._types import Examples, Key, Params
-from gradnoise.dynamics.batches import batch_key, index_block, with_replacement
+from gradnoise.dynamics.batches import batch_key, index_block, permutation, with_replacement
 from gradnoise.process import Batches, Process
 from gradnoise.spacetime import Spacetime
 
@@ -67,6 +67,9 @@ def begin(setup: Setup, keys: Keys, data: Data, params: Params, number: Any) -> 
             own = _tree.cast(setup.process.problem.sample(key, size), setup.dtype)
         else:
             members = with_replacement(key, _tree.num_examples(data.pool), size)
+    elif setup.training_set == "distinct":
+        order = permutation(jax.random.fold_in(keys.training_sets, number), _tree.num_examples(data.pool))
+        members = order[: setup.spacetime.num_examples]
     return Replica(jnp.int32(number), setup.process.init(params), jnp.int32(-1), members, own)
 
 
@@ -103,7 +106,7 @@ def run_steps(
     setup: Setup, keys: Keys, data: Data, rates: Rates, replica: Replica, block: jax.Array, block_start: Any, span: Any
 ) -> Replica:
     """The replica after effective steps span[0], ..., span[1] - 1; `block` holds their rows from `block_start` on."""
-    process = setup.process
+    process, spacetime = setup.process, sampling_seen(setup)
     source = data.pool if replica.own is None else replica.own
     training_set = training_examples(data, replica)
     noise_key = jax.random.fold_in(keys.noise, replica.number)
@@ -119,7 +122,7 @@ def run_steps(
 
     def one_substep(step: Any, rate: Any, substep: Any, state: Any) -> Any:
         key = jax.random.fold_in(noise_key, step * process.num_substeps + substep)
-        return process.step(key, state, Batches(examples(step, substep), training_set, setup.spacetime), rate)
+        return process.step(key, state, Batches(examples(step, substep), training_set, spacetime), rate)
 
     def one_step(step: Any, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
         state, diverged_at = carry
@@ -135,6 +138,14 @@ def run_steps(
 
     state, diverged_at = jax.lax.fori_loop(span[0], span[1], one_step, (replica.state, replica.diverged_at))
     return replica._replace(state=state, diverged_at=diverged_at)
+
+
+def sampling_seen(setup: Setup) -> Spacetime:
+    """The spacetime that the process is shown: batches of a population are independent draws, whatever its sampling."""
+    given = setup.spacetime
+    if setup.training_set != "population" or not given.num_steps:
+        return given
+    return Spacetime(given.num_examples, given.batch_size, sampling="with_replacement", num_steps=given.num_steps)
 
 
 def is_finite(params: Params) -> jax.Array:

@@ -43,6 +43,7 @@ def simulate(
 
     `training_set`: "drawn": each replica draws its N examples i.i.d. from the population (with replacement from a
     pool). "given": every replica trains on the pool, N is its size; a fixed order is drawn for each replica.
+    "distinct": each replica draws N distinct examples of the pool, every set with the same chance, in a uniform order.
     "population": every batch is a fresh i.i.d. draw (N = infinity), and train loss is the mean over the pool.
 
     Test loss is the mean of `measured` over `test_pool`, or else over the pool; without a pool over `num_test_draws`

@@ -1,11 +1,13 @@
 """What a simulation gives back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from gradnoise.dynamics.controls import Controls, adjust
 from gradnoise.estimate import Estimate, from_samples
 from gradnoise.process import Process
 from gradnoise.spacetime import Spacetime
@@ -22,6 +24,7 @@ class Simulation:
     observables are NaN. `setting` says what test loss means: "population" (the
     mean over the examples that training sets are drawn from), "held out" (over other examples) or "this training
     set" (all replicas train on the whole pool). `chunk_width` and `num_devices` fix the last bits of the numbers.
+    `controls`: numbers of known expectation recorded beside an observable (`simulate(variance_reduction=...)`).
     """
 
     observables: dict[str, Float[np.ndarray, "replica record"]] = field(repr=False)
@@ -40,9 +43,12 @@ class Simulation:
     setting: str
     problem_name: str
     process_name: str
+    controls: Mapping[str, Controls] = field(default_factory=dict, repr=False)
 
     def mean(self, name: str) -> Estimate:
         """The mean over replicas at each recorded step, shape (record,); the error is the standard error over replicas.
+
+        Where `controls` has the name, the mean is adjusted by them: unbiased still, its error smaller.
 
         Raises ValueError if a replica diverged (a mean over the others would be biased), KeyError if nothing of that
         name was recorded.
@@ -56,4 +62,8 @@ class Simulation:
                 f"(learning_rate={self.learning_rate}), and a mean over the others would be biased. Lower "
                 f"learning_rate, stop before that step, or read observables[{name!r}], NaN from their step on."
             )
-        return from_samples(self.observables[name])
+        if name not in self.controls:
+            return from_samples(self.observables[name])
+        adjusted, common = adjust(self.observables[name], self.controls[name])
+        found = from_samples(adjusted)
+        return Estimate(found.value, np.hypot(found.stderr, common), found.num_samples)

@@ -50,7 +50,7 @@ def _segment(
 ) -> Any:
     """The state after the first `count` of `length` steps."""
     shape = (process.num_substeps, process.batches_per_substep, batch_size)
-    spacetime = Spacetime(batch_size, batch_size)
+    spacetime = Spacetime(batch_size, batch_size, sampling="with_replacement", num_steps=1)
 
     def draw(key: Key) -> Examples:
         if process.problem.pool is not None:

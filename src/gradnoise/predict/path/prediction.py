@@ -9,6 +9,7 @@ from jaxtyping import Float
 from gradnoise import _checks
 from gradnoise.estimate import Estimate, exact, from_samples
 from gradnoise.predict.path.noise_weights import gap_weight, noise_weights
+from gradnoise.predict.path.second_loop import FittedLoop, second_coefficient, two_loops
 from gradnoise.spacetime import Spacetime
 
 TARGETS = ("test", "train", "gap", "displacement", "variance")
@@ -88,7 +89,8 @@ class PathPrediction:
     `path_loss`: mean test loss on the path, (num_steps + 1,). `test_coefficient`, `gap_coefficient`: what 1/batch_size
     and 1/num_examples multiply in test loss and gap, at the spacetime's own sizes. `curve(target, batch_size,
     num_examples)` puts them together for any batch with the same columns an epoch. `domain`: where the noise part of the
-    test loss passes 0.3 of it. `path_weights` (num_steps + 1, P): the path itself, where it was kept.
+    test loss passes 0.3 of it. `path_weights` (num_steps + 1, P): the path itself, where it was kept. `fitted`: the
+    simulation that the second loop was fitted to (`fit_two_loops`), or None.
     """
 
     spacetime: Spacetime
@@ -106,6 +108,7 @@ class PathPrediction:
     path_test: np.ndarray = field(repr=False)
     samples: Samples = field(repr=False)
     path_weights: np.ndarray | None = field(default=None, repr=False)
+    fitted: FittedLoop | None = None
 
     @property
     def path_loss(self) -> Estimate:
@@ -115,12 +118,22 @@ class PathPrediction:
     @property
     def test_coefficient(self) -> Estimate:
         """B (one-loop test loss - path loss), loss x examples; the same for every B if W is proportional to 1/B."""
-        return self._scaled(self._one_loop("test", self.spacetime), self.spacetime.batch_size)
+        return self._scaled(self.one_loop("test", self.spacetime), self.spacetime.batch_size)
 
     @property
     def gap_coefficient(self) -> Estimate:
         """N times the one-loop gap of drawn training sets, loss x examples; the same for every N, B and order."""
-        return self._estimate(-self.samples.tied)
+        return self.estimate(-self.samples.tied)
+
+    @property
+    def second_test_coefficient(self) -> Estimate:
+        """B^2 (two loops - one loop) of test loss, loss x examples^2; ValueError for a prediction of one loop."""
+        return second_coefficient(self, "test")
+
+    @property
+    def second_gap_coefficient(self) -> Estimate:
+        """N B (two loops - one loop) of the gap, loss x examples^2; ValueError for a prediction of one loop."""
+        return second_coefficient(self, "gap")
 
     @property
     def domain(self) -> Domain:
@@ -139,13 +152,13 @@ class PathPrediction:
         for a displacement that was not kept.
         """
         _checks.one_of("target", target, TARGETS)
-        spacetime = self._resized(batch_size, num_examples)
+        spacetime = self.resized(batch_size, num_examples)
         if target == "displacement":
             sums = self._displacement(spacetime)
         elif target == "variance":
             sums = [self._variance(spacetime)]
         else:
-            sums = self._losses(target, spacetime)
+            sums = self.losses(target, spacetime)
         values, errors = (np.stack([getattr(each, name) for each in sums], axis=1) for name in ("value", "stderr"))
         table = Estimate(values, errors, sums[-1].num_samples)
         return PathCurve(
@@ -155,7 +168,8 @@ class PathPrediction:
             partial_sums=table,
         )  # fmt: skip
 
-    def _resized(self, batch_size: int | None, num_examples: int | None) -> Spacetime:
+    def resized(self, batch_size: int | None = None, num_examples: int | None = None) -> Spacetime:
+        """The spacetime of as many steps with other sizes; ValueError if the path does not serve them."""
         own = self.spacetime
         if batch_size is None and num_examples is None:
             return own
@@ -186,7 +200,8 @@ class PathPrediction:
         weights = noise_weights(spacetime, self.training_set, self.num_pool)
         return np.array([float(weights.get(kind, 0)) for kind in self.kinds])
 
-    def _estimate(self, samples: np.ndarray) -> Estimate:
+    def estimate(self, samples: np.ndarray) -> Estimate:
+        """The mean over probes (the first axis); exact for the methods that draw nothing."""
         if self.method == "probes":
             return from_samples(samples)
         return exact(samples[0], self.num_pool)
@@ -194,29 +209,27 @@ class PathPrediction:
     def _scaled(self, estimate: Estimate, factor: float) -> Estimate:
         return Estimate(factor * estimate.value, abs(factor) * np.asarray(estimate.stderr), estimate.num_samples)
 
-    def _one_loop(self, target: str, spacetime: Spacetime) -> Estimate:
+    def one_loop(self, target: str, spacetime: Spacetime) -> Estimate:
         """The one-loop part of a loss, each probe's own combination, (num_steps + 1,)."""
-        return self._estimate(self._combination(target, spacetime))
+        return self.estimate(self.one_loop_samples(target, spacetime))
 
-    def _combination(self, target: str, spacetime: Spacetime) -> np.ndarray:
+    def one_loop_samples(self, target: str, spacetime: Spacetime) -> np.ndarray:
+        """The one-loop part of a loss by probe, (R, num_steps + 1)."""
         weights, samples = self._weights(spacetime), self.samples
         tie = float(gap_weight(spacetime, self.training_set, self.num_pool)) * samples.tied
         test, pool = samples.test @ weights, samples.pool @ weights
         return {"test": test, "train": pool + tie, "gap": test - pool - tie}[target]
 
-    def _losses(self, target: str, spacetime: Spacetime) -> list[Estimate]:
-        base = {"test": self.path_test, "train": self.path_pool, "gap": self.path_test - self.path_pool}[target]
-        part = self._one_loop(target, spacetime)
+    def base(self, target: str) -> np.ndarray:
+        """A loss on the path, without noise, (num_steps + 1,)."""
+        return {"test": self.path_test, "train": self.path_pool, "gap": self.path_test - self.path_pool}[target]
+
+    def losses(self, target: str, spacetime: Spacetime) -> list[Estimate]:
+        """A loss by order of the noise: the path alone, with one loop, with two."""
+        base, part = self.base(target), self.one_loop(target, spacetime)
         sums = [exact(base, self.num_pool), Estimate(base + part.value, part.stderr, part.num_samples)]
-        if self.samples.pairs is not None:
-            pool, test, tied = self.samples.pairs
-            batch = spacetime.batch_size
-            tie = tied * float(gap_weight(spacetime, self.training_set, self.num_pool)) / batch
-            test, pool = test / batch**2, pool / batch**2
-            pairs = from_samples({"test": test, "train": pool + tie, "gap": test - pool - tie}[target])
-            errors = np.hypot(sums[-1].stderr, pairs.stderr)  # its own probes
-            sums.append(Estimate(sums[-1].value + pairs.value, errors, pairs.num_samples))
-        return sums
+        second = two_loops(self, target, spacetime)
+        return sums if second is None else [*sums, second]
 
     def _displacement(self, spacetime: Spacetime) -> list[Estimate]:
         samples, weights = self.samples, self._weights(spacetime)
@@ -232,10 +245,10 @@ class PathPrediction:
     def _variance(self, spacetime: Spacetime) -> Estimate:
         weights = self._weights(spacetime)
         pairs = np.einsum("rtkl,k,l->rt", self.samples.cross_square, weights, weights)
-        return self._estimate(self.samples.slope_square @ weights + pairs / 2)
+        return self.estimate(self.samples.slope_square @ weights + pairs / 2)
 
     def _domain(self, spacetime: Spacetime) -> Domain:
-        sums = [np.asarray(each.value) for each in self._losses("test", spacetime)]
+        sums = [np.asarray(each.value) for each in self.losses("test", spacetime)]
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.where(sums[-1] == sums[-2], 0.0, np.abs(sums[-1] - sums[-2]) / np.abs(sums[-2]))
         outside = np.flatnonzero(share > NOISE_SHARE)
