@@ -26,12 +26,12 @@ TINY: dict[str, tuple] = {
     "predict": ("--batch-size", 2, "--max-order", 1, "--baseline-steps", 5, "--num-examples", 4, "--epochs", 1),
     "simulate": ("--batch-size", 2, "--num-examples", 4, "--epochs", 1, "--num-replicas", 20),
 }
-TINY["report"] = (*TINY["predict"], "--num-replicas", 20)
+TINY["report"] = (*TINY["predict"], "--num-replicas", 20, "--path-steps", 4)
 GROUPS = {
     "measure": {"measured"},
-    "predict": {"measured", "predicted"},
+    "predict": {"measured", "predicted", "path"},
     "simulate": {"simulated"},
-    "report": {"measured", "predicted", "simulated", "compared"},
+    "report": {"measured", "predicted", "simulated", "compared", "path"},
 }
 
 
@@ -133,7 +133,7 @@ def test_report_replaces_its_two_files_and_leaves_others_alone(call, folder, tin
 def test_options_become_settings_and_those_not_given_keep_their_defaults(call, tiny, ready):
     options = ("--learning-rate", 0.5, "--batch-size", 3, "--num-examples", 6, "--epochs", 4, "--sampling", "reshuffle")
     more = ("--momentum", 0.9, "--weight-decay", 0.01, "--num-replicas", 77, "--max-order", 2, "--baseline-steps", 9)
-    last = ("--memory", "1GiB", "--seed", 5)
+    last = ("--memory", "1GiB", "--seed", 5, "--path-learning-rate", 0.25, "--path-steps", 7, "--num-probes", 11)
     assert call("report", *tiny, *options, *more, *last).code == 0
     values = dict(zip(*[iter((*options, *more, *last))] * 2, strict=True))
     expected = {name.lstrip("-").replace("-", "_"): value for name, value in values.items()}
@@ -173,6 +173,23 @@ def test_a_real_dry_run_answers(call, folder, tiny):
     assert (told.code, told.err) == (0, "")
     assert re.match(r"time +about .*\nmemory +about .*\n", told.out)
     assert listed(folder) == before
+
+
+def test_predict_tells_the_whole_run_in_one_line_and_simulates_nothing(call, tiny, ready):
+    told = call("predict", *tiny, *TINY["predict"])
+    (line,) = [line for line in told.out.splitlines() if line.startswith("After 4 steps")]
+    assert "gradient descent without noise has test loss" in line
+    assert ready[-1][1].path_replicas == 0
+
+
+def test_no_probes_leave_the_whole_run_out_and_one_is_refused(call, tiny, folder):
+    told = call("predict", *tiny, *TINY["predict"], "--num-probes", 0)
+    assert told.out.splitlines()[-1] == "No whole run: num_probes=0 left it out."
+    refused = call("predict", *tiny, *TINY["predict"], "--num-probes", 1)
+    assert refused.code == 2
+    assert refused.err == (
+        "gradnoise: --num-probes=1 does not do, expected 0 or a whole number of at least 2. Give --num-probes 50, say.\n"
+    )
 
 
 def test_of_a_data_file_all_full_batches_are_used_and_the_rest_is_told(call, data, ready):

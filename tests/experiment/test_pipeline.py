@@ -13,7 +13,16 @@ from gradnoise.experiment.pipeline import STAGES, estimate, run
 from gradnoise.problem import penalized
 from gradnoise.results import validate
 
-SMALL = Config(batch_size=2, num_examples=8, epochs=1, num_replicas=40, max_order=2, baseline_steps=20)
+SMALL = Config(
+    batch_size=2,
+    num_examples=8,
+    epochs=1,
+    num_replicas=40,
+    max_order=2,
+    baseline_steps=20,
+    path_steps=4,
+    path_replicas=20,
+)
 
 
 def small_problem(name="small"):
@@ -131,6 +140,7 @@ def test_a_problem_without_a_pool_goes_the_whole_way():
     config = SMALL.model_copy(update={"num_replicas": 20, "max_order": 1})
     tree = run(gn.testbeds.problem("gauss"), config)
     assert float(tree["measured"]["value_se"].max()) > 0
+    assert "needs a pool" in tree["path"].attrs["absent"]
 
 
 def test_the_estimate_counts_replicas_by_the_spread_of_the_change():
@@ -149,6 +159,9 @@ def test_the_estimate_counts_replicas_by_the_spread_of_the_change():
         ({"momentum": 1.0}, "momentum"),
         ({"memory": "lots"}, "memory"),
         ({"batchsize": 3}, "batchsize"),
+        ({"num_probes": 1}, "num_probes"),
+        ({"path_steps": 0}, "path_steps"),
+        ({"path_learning_rate": -0.1}, "path_learning_rate"),
     ],
 )
 def test_a_wrong_setting_names_itself(change, word):

@@ -47,6 +47,7 @@ def results_tree(omit: tuple[str, ...] = (), measured: dict[str, Any] | None = N
         "predicted": predicted_group(),
         "simulated": simulated_group(),
         "compared": compared_group(),
+        "path": path_group(),
     }
     groups["measured"].attrs |= measured or {}
     return build_tree({name: group for name, group in groups.items() if name not in omit}, {**ROOT, **root})
@@ -196,6 +197,52 @@ def compared_group() -> xr.Dataset:
         }
     )
     return data
+
+
+PATH_STEPS = 40
+PATH_BATCHES = (2, 4, 8, 16, 32)
+
+
+def path_group(seed: int = 3, **attrs: Any) -> xr.Dataset:
+    """A whole run: l + c1/B, simulated with + 0.8/B^2 at the end; the two smallest batch sizes leave the domain."""
+    steps, sizes = np.arange(PATH_STEPS + 1), np.array(PATH_BATCHES)
+    quiet, slope = 0.2 + 2.3 * np.exp(-steps / 25), 1.2 * steps / PATH_STEPS
+    rng, known = np.random.default_rng(seed), steps % 5 == 0
+    base, noise = np.stack([quiet, 0 * steps]), np.stack([slope, 0.5 * slope])[None] / sizes[:, None, None]
+    exact = base + noise + 0.8 * np.stack([slope, slope])[None] / 1.2 / sizes[:, None, None] ** 2
+    error = np.broadcast_to(np.where(steps > 0, 0.002, 1e-6), exact.shape)
+    simulated = np.where(known, exact + error * rng.normal(size=exact.shape), np.nan)
+    last = (simulated - base - noise)[:, 0, -1]
+    curve = ("batch_size", "target", "step")
+    variables: dict[str, Any] = {
+        "predicted": ((*curve, "loops"), np.stack([np.broadcast_to(base, noise.shape), base + noise], -1)),
+        "predicted_se": ((*curve, "loops"), np.stack([0 * noise, 0.03 * noise], -1)),
+        "simulated": (curve, simulated),
+        "simulated_se": (curve, np.where(known, error, np.nan)),
+        "path_loss": ("step", quiet),
+        "in_domain": (("batch_size", "step"), (noise[:, 0] <= 0.3 * quiet).astype(int)),
+        "test_coefficient": ("step", slope),
+        "test_coefficient_se": ("step", 0.03 * slope),
+        "num_replicas": ("batch_size", [300] * 5),
+        "num_diverged": ("batch_size", [0] * 5),
+        "residual_scaled": ("batch_size", sizes**2 * last),
+        "residual_scaled_se": ("batch_size", sizes**2 * np.hypot(0.002, 0.036 / sizes)),
+        "residual_level": ((), 0.81),
+        "residual_level_se": ((), 0.2),
+        "residual_level_p": ((), 0.47),
+        "doubling_batch_size": ((), 88.5),
+        "doubling_batch_size_se": ((), 2.7),
+        "doubling_batch_size_low": ((), 83.2),
+        "doubling_batch_size_high": ((), 93.9),
+    }
+    coords = {"batch_size": sizes, "target": ["test", "gap"], "step": steps, "loops": [0, 1]}
+    told = {
+        "num_steps": PATH_STEPS, "batch_size": 8, "learning_rate": 0.35, "curvature": 3.1, "method": "probes",
+        "num_probes": 50, "licensed_loops": 1, "domain_bound": 0.3, "doubling_share": 0.01,
+        "gradient_equivalents": 13400.0, "simulation_equivalents": 16.7, "simulation_runs": 27,
+        "simulation_equivalents_all": 105.0,
+    }  # fmt: skip
+    return xr.Dataset(variables, coords, told | attrs)
 
 
 def _coords(steps: np.ndarray) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def opened(browser, address: str, width: int, scheme: str = "light"):
 def test_figures_are_drawn_the_console_is_clean_and_nothing_overflows(browser, address, width, scheme):
     page = opened(browser, address, width, scheme)
     figures = page.execute_script(SIZES)
-    assert len(figures) == 5
+    assert len(figures) == 7
     for figure in figures:
         assert figure["width"] > 0.7 * (width - 100 if width == PHONE else 1000), figure
         assert figure["height"] > 200, figure
@@ -91,7 +91,7 @@ def test_figures_are_drawn_the_console_is_clean_and_nothing_overflows(browser, a
 def test_every_button_draws_something_and_keeps_the_console_clean(browser, address, width):
     page = opened(browser, address, width)
     buttons = page.execute_script("return document.querySelectorAll('input[type=radio]').length")
-    assert buttons >= 3 + 5 + 3 + 2 + 3
+    assert buttons >= 3 + 5 + 3 + 2 + 2 + 3
     for place in range(buttons):
         page.execute_script("document.querySelectorAll('input[type=radio]')[arguments[0]].click()", place)
         assert all(figure["shown"] for figure in page.execute_script(SIZES))

@@ -83,7 +83,9 @@ def test_plotly_is_inside_once(text):
 
 def test_every_figure_has_a_height_and_its_data(read):
     plots = [a for t, a in read.elements if t == "div" and "data-figure" in a]
-    assert {a["id"] for a in plots} == {"loss-curves", "residual", "noise-spectrum", "noise-scale-groups", "trade"}
+    assert {a["id"] for a in plots} == {
+        *("loss-curves", "residual", "whole-run", "two-loops", "noise-spectrum", "noise-scale-groups", "trade")
+    }
     for attributes in plots:
         assert re.fullmatch(r"height:[1-9]\d\dpx", attributes["style"] or "")
         variants = json.loads(read.blocks[f"{attributes['id']}-data"])
@@ -132,6 +134,7 @@ def test_headings_and_reload_and_citations_are_there(read):
         "The verdict",
         "Predicted and simulated loss",
         "How the error grows",
+        "A whole training run, for five batch sizes",
         "Spectrum of the gradient noise",
         "Noise scale by parameter group",
         "Steps against examples",
@@ -145,7 +148,7 @@ def test_headings_and_reload_and_citations_are_there(read):
         assert words in read.text, words
 
 
-@pytest.mark.parametrize("group", ["measured", "predicted", "simulated", "compared"])
+@pytest.mark.parametrize("group", ["measured", "predicted", "simulated", "compared", "path"])
 def test_a_missing_group_is_said_to_be_absent(group):
     assert "Where this comes from" in page(results_tree(omit=(group,)))
 
@@ -180,7 +183,7 @@ def test_nan_everywhere_is_survived():
 def test_one_group_alone_makes_a_page():
     only = build_tree({"measured": xr.Dataset({"test_loss": ("checkpoint", [1.0])}, {"checkpoint": ["start"]})})
     shown = Reader(page(only)).text
-    assert shown.count("not shown") == 6
+    assert shown.count("not shown") == 7
     assert "Theory and simulation were not compared." in shown
 
 

@@ -110,6 +110,22 @@ BaselineSteps = Annotated[
         "baseline_steps", int, "T", "Steps of the baseline run, after which the noise is measured again (default 1000)."
     ),
 ]
+PathLearningRate = Annotated[
+    float | None,
+    _option(
+        "path_learning_rate",
+        float,
+        "RATE",
+        "Of the whole training run (default: --learning-rate, or else from the curvature at the start).",
+    ),
+]
+PathSteps = Annotated[
+    int | None, _option("path_steps", int, "T", "Steps of the whole training run (default 64 or 96).")
+]
+NumProbes = Annotated[
+    int | None,
+    _option("num_probes", int, "R", "Probes of the noise along the whole run (default 50 to 200); 0 leaves it out."),
+]
 Memory = Annotated[
     str | None, _option("memory", _text, "AMOUNT", "Memory to stay within, such as 500MB or 2GiB (default 2GiB).")
 ]

@@ -19,6 +19,9 @@ def predict(
     weight_decay: given.WeightDecay = None,
     max_order: given.MaxOrder = None,
     baseline_steps: given.BaselineSteps = None,
+    path_learning_rate: given.PathLearningRate = None,
+    path_steps: given.PathSteps = None,
+    num_probes: given.NumProbes = None,
     memory: given.Memory = None,
     seed: given.Seed = None,
     out: given.Out = None,
@@ -30,7 +33,8 @@ def predict(
 ) -> None:
     """Predict SGD's loss curves.
 
-    Measures first, then gives test loss, train loss and gap at several learning rates, order by order.
+    Measures first, then gives test loss, train loss and gap at several learning rates, order by order; and the test
+    loss and gap of a whole training run for five batch sizes.
     """
     settings = {
         "learning_rate": learning_rate,
@@ -42,11 +46,15 @@ def predict(
         "weight_decay": weight_decay,
         "max_order": max_order,
         "baseline_steps": baseline_steps,
+        "path_learning_rate": path_learning_rate,
+        "path_steps": path_steps,
+        "num_probes": num_probes,
+        "path_replicas": 0,
         "memory": memory,
         "seed": seed,
     }
     run(
-        Task("predict", ("measured", "predicted")),
+        Task("predict", ("measured", "predicted", "path")),
         Source(problem, data, model, hidden),
         settings,
         Asked(out, as_json, dry_run, resume, device),

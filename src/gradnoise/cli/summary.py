@@ -14,12 +14,14 @@ def summary(tree: "xr.DataTree", command: str) -> list[str]:
 
 
 def _report(tree: "xr.DataTree") -> list[str]:
+    from gradnoise.report.path import path_cards
     from gradnoise.report.scaling import curvature_card, noise_card, scaling_card
     from gradnoise.report.source import Source
     from gradnoise.report.verdict import theory_card
 
     source = Source(tree)
-    return [card(source)[1] for card in (theory_card, noise_card, curvature_card, scaling_card)]
+    cards = [theory_card(source), noise_card(source), *path_cards(source), curvature_card(source), scaling_card(source)]
+    return [finding for _, finding, *_ in cards]
 
 
 def _measured(tree: "xr.DataTree") -> list[str]:
@@ -63,7 +65,22 @@ def _predicted(tree: "xr.DataTree") -> list[str]:
         pairs = zip(at["loss"].values, at["loss_se"].values, strict=True)
         rows.append([number(rate), *(with_error(*pair) for pair in pairs)])
     step = number(found["step"].values[-1], 7)
-    return [f"Test loss after {step} steps, predicted to each order of the learning rate:", *table(rows).splitlines()]
+    lines = [f"Test loss after {step} steps, predicted to each order of the learning rate:", *table(rows).splitlines()]
+    return [*lines, *_whole_run(tree)]
+
+
+def _whole_run(tree: "xr.DataTree") -> list[str]:
+    """What the batch size buys over a whole run, in one line; why there is none, where there is none."""
+    from gradnoise.report.path import path_cards
+    from gradnoise.report.path_words import what_batch_buys
+    from gradnoise.report.source import Source
+
+    source = Source(tree)
+    found = [
+        " ".join([*([what_batch_buys(source)] * (tone == "plain")), said]) for _, said, _, tone in path_cards(source)
+    ]
+    why = source.attr("absent", "path")
+    return found or ([] if why is None else [f"No whole run: {str(why).rstrip('.')}."])
 
 
 def _simulated(tree: "xr.DataTree") -> list[str]:

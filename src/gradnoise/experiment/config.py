@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gradnoise import _memory
 from gradnoise.spacetime import Spacetime
@@ -14,6 +14,10 @@ class Config(BaseModel):
     `learning_rate` is the main one; the series is also tried at fractions and multiples of it. `batch_size`,
     `num_examples`, `epochs`, `sampling` make the spacetime. `baseline_steps` steps of plain SGD at `batch_size` lead from
     the start to the end at which the noise is measured again.
+
+    The whole run (stage "path"): `path_steps` steps of gradient descent at `path_learning_rate` (None: `learning_rate`, or
+    else from the curvature), the noise around it by `num_probes` probes (0: leave the whole run out), and `path_replicas`
+    runs of SGD at each of five batch sizes (0: predicted only).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,8 +32,19 @@ class Config(BaseModel):
     num_replicas: int = Field(500, ge=8)
     max_order: int = Field(3, ge=0, le=4)
     baseline_steps: int = Field(1000, ge=1)
+    path_learning_rate: float | None = Field(None, gt=0, allow_inf_nan=False)
+    path_steps: int | None = Field(None, ge=1)
+    path_replicas: int | None = Field(None, ge=0)
+    num_probes: int | None = Field(None, ge=0)
     memory: str | None = None
     seed: int = Field(0, ge=0)
+
+    @field_validator("num_probes", "path_replicas")
+    @classmethod
+    def _none_or_some(cls, count: int | None) -> int | None:
+        if count == 1:
+            raise ValueError("1 gives no error, expected 0 or at least 2")
+        return count
 
     @model_validator(mode="after")
     def _memory_is_an_amount(self) -> "Config":

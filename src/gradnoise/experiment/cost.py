@@ -15,6 +15,7 @@ from gradnoise.dynamics.cost import estimate_simulation
 from gradnoise.experiment.config import Config
 from gradnoise.experiment.control_variates import control_variates
 from gradnoise.experiment.job import STAGES, Job
+from gradnoise.experiment.path_cost import whole_run_cost
 from gradnoise.experiment.setup import NO_POOL_DRAWS
 from gradnoise.measure import diagram_values
 from gradnoise.problem import Problem
@@ -56,7 +57,11 @@ def estimate(problem: Problem, config: Config, error: float = 0.01, stages: Sequ
         needed = _replicas_needed(job, error)
         enough = "enough" if config.num_replicas >= needed else "fewer than needed"
         notes.append(f"{config.num_replicas} replicas asked for, {enough} for a relative error of {error:g}")
-    return Estimation(seconds, _peak(job, stages), needed, notes)
+    held = 0
+    if "path" in stages:
+        told, spent, held = whole_run_cost(job)
+        seconds, notes = seconds + spent, [*notes, told]
+    return Estimation(seconds, max(_peak(job, stages), _memory.resident_memory() + held), needed, notes)
 
 
 def _values_seconds(job: Job) -> float:

@@ -17,6 +17,7 @@ from gradnoise.dynamics.train import train
 from gradnoise.experiment import tables
 from gradnoise.experiment.compare import Comparison, compare
 from gradnoise.experiment.control_variates import control_variates
+from gradnoise.experiment.path import whole_run
 from gradnoise.experiment.residuals import Slope, residual_slope
 from gradnoise.experiment.setup import NO_POOL_DRAWS, Setup
 from gradnoise.measure import DiagramValues, diagram_values
@@ -27,7 +28,7 @@ from gradnoise.predict import Curve, predict_curve, series_coefficients
 from gradnoise.results import to_results
 from gradnoise.stationary.scale_invariant import is_scale_invariant
 
-STAGES = ("measured", "predicted", "simulated", "compared")
+STAGES = ("measured", "predicted", "simulated", "compared", "path")
 TARGETS = ("test", "train", "gap")
 SLOPE_RATES = 4
 
@@ -47,6 +48,7 @@ class Job(Setup):
             "predicted": self.predicted,
             "simulated": self.simulated,
             "compared": self.compared,
+            "path": self.path,
         }[stage]()
 
     @cached_property
@@ -173,3 +175,7 @@ class Job(Setup):
                 [residual_slope(own, s.expected - 1) for s in unknown] if len(own) == SLOPE_RATES else unknown
             )
         return tables.compared_table(self.comparisons, slopes)
+
+    def path(self) -> xr.Dataset:
+        """A whole training run for five batch sizes, predicted around one path and simulated."""
+        return whole_run(self, self.progress)

@@ -36,7 +36,7 @@ class Setup:
 
     @cached_property
     def key(self) -> dict[str, Any]:
-        names = ("params", "values", "noise", "baseline", "replicas")
+        names = ("params", "values", "noise", "baseline", "replicas", "path")
         return dict(zip(names, jax.random.split(jax.random.key(self.config.seed), len(names)), strict=True))
 
     @cached_property
@@ -57,11 +57,11 @@ class Setup:
         if self.config.learning_rate is not None:
             return self.config.learning_rate
         scale = max(self.curvature, 1e-12) * self.spacetime.num_steps / (1 - self.config.momentum)
-        return _two_digits(SERIES_REACH / scale)
+        return two_digits(SERIES_REACH / scale)
 
     @cached_property
     def baseline_rate(self) -> float:
-        return self.config.learning_rate or _two_digits(
+        return self.config.learning_rate or two_digits(
             BASELINE_REACH * (1 - self.config.momentum) / max(self.curvature, 1e-12)
         )
 
@@ -71,7 +71,7 @@ class Setup:
 
     @property
     def rates(self) -> list[float]:
-        return [_two_digits(self.learning_rate * factor, 4) for factor in RATES]
+        return [two_digits(self.learning_rate * factor, 4) for factor in RATES]
 
     def draws(self, meaning: str) -> dict[str, Any]:
         """Arguments of a measurement: the pool is the population; without one, draws."""
@@ -126,5 +126,6 @@ class Setup:
         return min((d for d in range(1, steps + 1) if steps % d == 0), key=lambda d: abs(steps / d - 8))
 
 
-def _two_digits(value: float, digits: int = 2) -> float:
+def two_digits(value: float, digits: int = 2) -> float:
+    """`value` in `digits` significant digits."""
     return float(f"{value:.{digits}g}")

@@ -15,6 +15,7 @@ from gradnoise.report.diagram_table import diagram_table
 from gradnoise.report.footer import footer
 from gradnoise.report.html import Html, element, escape
 from gradnoise.report.noise import noise_scale
+from gradnoise.report.path import whole_run
 from gradnoise.report.residuals import residuals
 from gradnoise.report.source import Source
 from gradnoise.report.spectrum import spectrum
@@ -24,7 +25,7 @@ from gradnoise.report.words import number
 from gradnoise.results.io import as_tree, checked_path, load, written_aside
 from gradnoise.results.schema import validate
 
-SECTIONS = (verdict, curves, residuals, spectrum, noise_scale, trade_off, diagram_table)
+SECTIONS = (verdict, curves, residuals, whole_run, spectrum, noise_scale, trade_off, diagram_table)
 """The parts of the page between header and footer, in order; each takes the Source and gives its markup."""
 
 

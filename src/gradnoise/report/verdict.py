@@ -1,6 +1,7 @@
 """The verdict in plain words: where theory holds and stops, what the noise means, and what was measured at all."""
 
 from gradnoise.report.html import Html, element, section
+from gradnoise.report.path import path_cards
 from gradnoise.report.scaling import Finding, curvature_card, noise_card, scaling_card
 from gradnoise.report.source import Source
 from gradnoise.report.theory import theory_card, verdict_grid
@@ -9,7 +10,7 @@ from gradnoise.report.words import listed, number
 
 def verdict(source: Source) -> Html:
     """The section that opens the page: a list of findings, the most asked first."""
-    cards = [noise_card(source), curvature_card(source), scaling_card(source)]
+    cards = [noise_card(source), *path_cards(source), curvature_card(source), scaling_card(source)]
     cards += [*smoothness_cards(source), setting_card(source), *replica_cards(source)]
     first = _drawn(*theory_card(source), grid=verdict_grid(source))
     return section("verdict", "The verdict", first, element("div", *(_drawn(*card) for card in cards), class_="cards"))

@@ -14,6 +14,7 @@ FORMAT = 1
 CURVE = ("target", "learning_rate", "step", "order")
 AT_CHECKPOINT = ("checkpoint",)
 BY_GROUP = ("checkpoint", "group")
+BY_BATCH = ("batch_size", "target", "step")
 
 GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "measured": {
@@ -70,10 +71,31 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "slope_high": ("target", "order"),
         "expected_slope": ("target", "order"),
     },
+    "path": {
+        "predicted": (*BY_BATCH, "loops"),
+        "predicted_se": (*BY_BATCH, "loops"),
+        "simulated": BY_BATCH,
+        "simulated_se": BY_BATCH,
+        "path_loss": ("step",),
+        "in_domain": ("batch_size", "step"),
+        "test_coefficient": ("step",),
+        "test_coefficient_se": ("step",),
+        "num_replicas": ("batch_size",),
+        "num_diverged": ("batch_size",),
+        "residual_scaled": ("batch_size",),
+        "residual_scaled_se": ("batch_size",),
+        "residual_level": (),
+        "residual_level_se": (),
+        "residual_level_p": (),
+        "doubling_batch_size": (),
+        "doubling_batch_size_se": (),
+        "doubling_batch_size_low": (),
+        "doubling_batch_size_high": (),
+    },
 }
 """Group -> variable -> dimensions, in any order. `band` may lack any of its dimensions."""
 
-LABELS = ("target", "process", "learning_rate", "order", "checkpoint", "group", "diagram")
+LABELS = ("target", "process", "learning_rate", "order", "checkpoint", "group", "diagram", "batch_size", "loops")
 """Coordinates that say what a place along a dimension is; where a variable has the dimension it needs the coordinate."""
 
 UNITS = {
@@ -88,6 +110,13 @@ UNITS = {
     "difference": "loss",
     "residual": "loss",
     "last_term": "loss",
+    "predicted": "loss",
+    "simulated": "loss",
+    "path_loss": "loss",
+    "test_coefficient": "loss * examples",
+    "residual_scaled": "loss * examples^2",
+    "residual_level": "loss * examples^2",
+    "doubling_batch_size": "examples",
 }
 
 

@@ -47,8 +47,8 @@ def estimate_path(
 ) -> PathCost:
     """What `predict_path` with these arguments (one loop) will cost; nothing is run.
 
-    Probes: R T K (4 + (1 + K) 4/3), R probes of K noise patterns over T steps: a second-order Taylor step of the mean gradient
-    is about 4 gradients, a second derivative of the mean loss 4/3. Dense: T (2 P + 4 K P) hessian columns and third
+    Probes: R T K (4 + (1 + K) 4/3), R probes of K noise patterns over T steps: a second-order Taylor step of the mean
+    gradient is about 4 gradients, a second derivative of the mean loss 4/3. Dense: T (2 P + 4 K P) hessian columns and third
     derivatives, and the P x P algebra. Twice the path, T, is added. The simulation beside it has as many runs as there are
     probes: a probe has about the same spread as the noise part of a run, so both know the loss at (N, B) about equally
     well. (Dense is exact; there it is 100 runs.) The count holds to a factor of about two in time.
