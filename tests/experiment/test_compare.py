@@ -9,7 +9,7 @@ from scipy import stats
 import gradnoise as gn
 from gradnoise.dynamics.simulation import Simulation
 from gradnoise.experiment import compare, control_variates, residual_slope
-from gradnoise.experiment.compare import simultaneous_band
+from gradnoise.experiment.comparison import simultaneous_band
 from gradnoise.experiment.residuals import fit_power_law
 from gradnoise.predict import Curve
 

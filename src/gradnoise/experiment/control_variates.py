@@ -140,6 +140,10 @@ def subtract_controls(simulation: Simulation, name: str, controls: Simulation | 
     runs = np.asarray(simulation.observables[name], dtype=float)
     if controls is None:
         return runs
+    if name in simulation.controls:
+        raise ValueError(
+            "controls came beside a simulation with variance_reduction, whose mean is adjusted already. Leave one out."
+        )
     names, variates = _recorded(controls, simulation)
     score = variates.mean(0) / (variates.std(0, ddof=1) / np.sqrt(len(variates)) + np.finfo(float).tiny)
     if np.any(np.abs(score) > 5):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from gradnoise.experiment.compare import Comparison
+from gradnoise.experiment.comparison import Comparison
 
 
 class Slope(NamedTuple):

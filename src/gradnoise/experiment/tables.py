@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from gradnoise.estimate import Estimate
-from gradnoise.experiment.compare import Comparison
+from gradnoise.experiment.comparison import Comparison
 from gradnoise.experiment.residuals import Slope
 from gradnoise.measure import DiagramValues
 from gradnoise.measure.curvature import HessianExtremes

@@ -11,6 +11,7 @@ from gradnoise.estimate import Estimate
 from gradnoise.measure.diagram_values import DiagramValues
 from gradnoise.measure.noise_interval import noise_scale_interval
 from gradnoise.measure.noise_scale import NoiseScale
+from gradnoise.predict.path import PathCurve
 from gradnoise.predict.series import Curve
 from gradnoise.results.meaning import meaning
 from gradnoise.results.schema import clean_attributes, with_units
@@ -46,7 +47,8 @@ class Labelled(Protocol):
 def to_results(x: Any) -> xr.Dataset | xr.DataTree:
     """`x` as labelled arrays in the names of the results tree (docs/architecture.md); an error of `y` is `y_se`.
 
-    Accepted: diagram values (group "measured"), a predicted curve ("predicted"), a simulation ("simulated"), a
+    Accepted: diagram values (group "measured"), a predicted curve ("predicted"; of a path the order counts loops, the
+    attribute `expansion` is "noise", and loops are NaN outside the domain), a simulation ("simulated"), a
     comparison (anything with `to_dataset()`), an Estimate, and the named tuples of `noise_scale`, `noise_spectrum` and
     kin, whose parameter groups become variables `group_...`. Datasets and trees pass unchanged. The attribute `group`
     says where in a tree the piece belongs; `save` puts it there. A mean over diverged replicas is NaN from the first
@@ -66,6 +68,8 @@ def to_results(x: Any) -> xr.Dataset | xr.DataTree:
         return with_units(_from_curve(x))
     if isinstance(x, Simulation):
         return with_units(_from_simulation(x))
+    if isinstance(x, PathCurve) and x.target in _TARGETS:
+        return with_units(_from_path(x))
     if isinstance(x, Estimate):
         return _from_estimate(x)
     if _is_named_tuple(x) and any(isinstance(field, Estimate) for field in x):
@@ -120,9 +124,38 @@ def _from_curve(curve: Curve) -> xr.Dataset:
     return xr.Dataset(variables, coords, clean_attributes(attrs))
 
 
+def _from_path(curve: PathCurve) -> xr.Dataset:
+    """Partial sums by loops; beyond the domain the path alone."""
+    assert curve.partial_sums is not None
+    assert curve.domain is not None
+    sums, end = curve.partial_sums, curve.domain.end
+    steps, loops = np.shape(sums.value)
+    outside = np.arange(steps)[:, None] >= (steps if end is None else end)
+    unknown = outside & (np.arange(loops) > 0)
+    coords = {
+        "target": [curve.target],
+        "learning_rate": [_one_rate(curve.learning_rate)],
+        "step": np.arange(steps),
+        "order": np.arange(loops),
+    }
+    values, errors = (np.where(unknown, np.nan, each)[None, None] for each in (sums.value, sums.stderr))
+    attrs = {
+        "group": "predicted",
+        "expansion": "noise",
+        "problem": curve.problem_name,
+        "setting": curve.setting,
+        "training_set": curve.training_set,
+        "licensed_order": curve.licensed_loops,
+        "domain_end": end,
+        **_grid(curve.spacetime),
+    }
+    dims = tuple(coords)
+    return xr.Dataset({"loss": (dims, values), "loss_se": (dims, errors)}, coords, clean_attributes(attrs))
+
+
 def _from_simulation(run: Simulation) -> xr.Dataset:
     rate, steps = _one_rate(run.learning_rate), np.asarray(run.steps)
-    means = {name: _mean(samples) for name, samples in run.observables.items()}
+    means = {name: _mean(run, name) for name in run.observables}
     coords = {
         "process": [run.process_name],
         "target": list(_TARGETS),
@@ -154,9 +187,12 @@ def _from_simulation(run: Simulation) -> xr.Dataset:
     return xr.Dataset(variables, coords, clean_attributes(attrs))
 
 
-def _mean(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over replicas and its standard error, NaN where a replica is."""
-    samples = np.asarray(samples, dtype=float)
+def _mean(run: Simulation, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over replicas and its standard error, NaN where a replica is; adjusted by controls where no replica is."""
+    if name in run.controls and not np.any(run.diverged_at >= 0):
+        found = run.mean(name)
+        return np.asarray(found.value), np.asarray(found.stderr)
+    samples = np.asarray(run.observables[name], dtype=float)
     spread = samples.std(axis=0, ddof=1) if len(samples) > 1 else np.full(samples.shape[1:], np.nan)
     return samples.mean(axis=0), spread / np.sqrt(len(samples))
 
