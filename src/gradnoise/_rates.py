@@ -38,7 +38,8 @@ def learning_rates(learning_rate: Any, params: Params, num_steps: int, dtype: An
     if callable(learning_rate):
         learning_rate = _evaluate(learning_rate, num_steps)
     elif _is_tree_like(learning_rate, params):
-        if np.shape(learning_rate) == (num_steps,):
+        is_array = jax.tree.structure(learning_rate) == jax.tree.structure(0)
+        if is_array and np.shape(learning_rate) == (num_steps,):
             raise ValueError(
                 f"learning_rate has shape ({num_steps},), which is both that of params and one rate a step. Give a "
                 "function of the step for the latter, lambda step: rates[step], or params as a tuple of one array."

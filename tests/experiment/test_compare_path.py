@@ -20,13 +20,16 @@ SPACETIME = gn.Spacetime(4, 2)
 SUMS = np.array([[1.0, 1.0, 1.0], [0.8, 0.9, 0.91], [0.6, 0.8, 0.84]])
 """The path, with one loop, with two, after 0, 1 and 2 steps."""
 
+INSIDE = np.arange(3)
+
 
 def constructed(rng, means, spread, num_loops=2, end=None, licensed_loops=2, target="test"):
     """A path's curve whose sums are SUMS, and 400 runs whose means are `means`."""
     sums = Estimate(SUMS[:, : num_loops + 1], np.zeros((3, num_loops + 1)), 10)
     curve = PathCurve(
         sums.value[:, -1], np.zeros(3), 10, target=target, learning_rate=0.1, spacetime=SPACETIME, problem_name="made",
-        domain=Domain(end, np.array([0.0, 0.1, 0.2])), licensed_loops=licensed_loops, partial_sums=sums,
+        domain=Domain(end, np.array([0.0, 0.1, 0.2]), (3 if end is None else end) > INSIDE),
+        licensed_loops=licensed_loops, partial_sums=sums,
     )  # fmt: skip
     noise = rng.normal(size=(400, 1)) * np.array([0.0, 1.0, 2.0])
     runs = np.asarray(means) + spread * (noise - noise.mean(0))

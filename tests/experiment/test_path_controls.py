@@ -15,6 +15,8 @@ from gradnoise.dynamics.controls import Controls, adjust
 from gradnoise.estimate import Estimate, from_samples
 from gradnoise.experiment.path_controls import with_companions
 
+pytestmark = pytest.mark.slow  # compiling takes minutes in all
+
 TARGETS = {"test_loss": "test", "train_loss": "train", "gap": "gap"}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 EXPECTED: dict[str, tuple[str, str]] = {
     "problem": ("a stock problem or module:function", "digits-mlp"),
     "data": ("an .npz file", "data.npz"),
-    "model": ("logistic or mlp", "mlp"),
+    "model": ("logistic, mlp or conv", "mlp"),
     "hidden": ("a whole number of at least 1", "32"),
     "learning_rate": ("a number above 0", "0.01"),
     "batch_size": ("a whole number of at least 1", "8"),

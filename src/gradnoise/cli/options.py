@@ -74,7 +74,9 @@ Data = Annotated[
         "classification, floating y regression; x is standardized. Each run then trains on all full batches.",
     ),
 ]
-Model = Annotated[str | None, _option("model", _text, "NAME", "The model for --data: logistic or mlp (default mlp).")]
+Model = Annotated[
+    str | None, _option("model", _text, "NAME", "The model for --data: logistic, mlp or conv (default mlp).")
+]
 Hidden = Annotated[int | None, _option("hidden", _count, "H", "Width of the mlp's hidden layer (default 32).")]
 
 LearningRate = Annotated[

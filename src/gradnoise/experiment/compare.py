@@ -81,6 +81,10 @@ def compare(
 def _mean(simulation: Simulation, name: str, controls: Simulation | None) -> Estimate:
     if controls is None:
         return simulation.mean(name)
+    if simulation.controls:
+        raise ValueError(
+            "controls came with a simulation of variance_reduction, which has its own. Leave controls out."
+        )
     return from_samples(subtract_controls(simulation, name, controls))
 
 
@@ -107,9 +111,7 @@ def _loops(prediction: PathCurve, simulation: Simulation) -> tuple[Estimate, Exp
     sums, steps = prediction.partial_sums, simulation.steps
     terms = np.abs(np.diff(np.asarray(sums.value), axis=1, prepend=0.0))
     following = np.concatenate([2 * terms[:, 1:], terms[:, -1:]], axis=1)
-    end = prediction.domain.end
-    inside = steps < (len(terms) if end is None else end)
-    licensed = inside[:, None] & (np.arange(terms.shape[1]) <= prediction.licensed_loops)
+    licensed = prediction.domain.inside[steps, None] & (np.arange(terms.shape[1]) <= prediction.licensed_loops)
     excused = np.maximum.accumulate(following, axis=0)[steps]
     return sums[steps], Expansion("noise", terms[steps], excused, licensed)
 

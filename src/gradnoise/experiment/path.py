@@ -13,6 +13,7 @@ from gradnoise.experiment.path_table import path_table
 from gradnoise.experiment.setup import Setup, two_digits
 from gradnoise.predict import PathPrediction, predict_path
 from gradnoise.predict.path.cost import PathCost, estimate_path
+from gradnoise.predict.path.setting import PathDiverges
 from gradnoise.spacetime import Spacetime
 
 Progress = Callable[[str, float | None], None]
@@ -53,10 +54,11 @@ class Plan:
         return min((d for d in range(1, steps + 1) if steps % d == 0), key=lambda d: abs(steps / d - NUM_RECORDS))
 
     def resized(self, batch_size: int) -> Spacetime:
-        """The same steps in other batches, N = T B: every example is used once."""
-        return Spacetime(
-            self.spacetime.num_steps * batch_size, batch_size, sampling=self.spacetime.sampling
-        )  # fmt: skip
+        """The same steps in other batches: with epochs one, N = T B; without, N as it is."""
+        own = self.spacetime
+        if not own.has_epochs:
+            return Spacetime(own.num_examples, batch_size, sampling=own.sampling, num_steps=own.num_steps)
+        return Spacetime(own.num_steps * batch_size, batch_size, sampling=own.sampling)
 
 
 def why_absent(setup: Setup) -> str | None:
@@ -107,7 +109,7 @@ def whole_run(setup: Setup, progress: Progress) -> xr.Dataset:
     plan = make_plan(setup)
     try:
         prediction = _predict(setup, plan, progress)
-    except (ValueError, MemoryError) as error:
+    except (PathDiverges, MemoryError) as error:
         return xr.Dataset(attrs={"absent": str(error).rstrip(".")})
     runs = _simulate(setup, plan, progress) if plan.num_replicas else {}
     cost = stated_cost(setup, plan)
@@ -128,8 +130,9 @@ def _predict(setup: Setup, plan: Plan, progress: Progress) -> PathPrediction:
     progress("whole run, predicted", 0.0)
     return predict_path(
         setup.problem, setup.params, plan.spacetime, plan.learning_rate, config.momentum, method=plan.method,
-        num_probes=plan.num_probes, key=setup.key["path"], weight_decay=config.weight_decay, memory=config.memory,
-        keep_displacement=False, progress=lambda done, total: progress("whole run, predicted", done / total),
+        num_probes=plan.num_probes, key=jax.random.fold_in(setup.key["path"], 0), weight_decay=config.weight_decay,
+        memory=config.memory, keep_displacement=False,
+        progress=lambda done, total: progress("whole run, predicted", done / total),
     )  # fmt: skip
 
 
@@ -141,7 +144,7 @@ def _simulate(setup: Setup, plan: Plan, progress: Progress) -> dict[int, Simulat
         share: Any = lambda done, total, k=k: progress(  # noqa: E731
             "whole run, simulated", (k + done / total) / len(plan.batch_sizes)
         )
-        key = jax.random.fold_in(setup.key["path"], batch)
+        key = jax.random.fold_in(setup.key["path"], k + 1)
         runs[batch] = simulate(
             process, setup.params, plan.resized(batch), plan.learning_rate, plan.num_replicas, key,
             every=plan.every, memory=config.memory, progress=share,

@@ -30,16 +30,15 @@ def path_table(
 ) -> xr.Dataset:
     """Curves at every batch size, with the runs that were simulated (none: NaN), and the coefficient of 1/B."""
     steps, sizes = np.arange(prediction.spacetime.num_steps + 1), list(batch_sizes)
-    columns = prediction.spacetime.num_examples / prediction.spacetime.batch_size
-    curves = {
-        (b, t): prediction.curve(t, batch_size=b, num_examples=round(columns * b)) for b in sizes for t in OBSERVABLES
-    }
+    curves = {(b, t): prediction.curve(t, batch_size=b) for b in sizes for t in OBSERVABLES}
     ends = [curves[b, "test"].domain.end for b in sizes]  # type: ignore[union-attr]
     means, errors = _simulated(sizes, runs, steps)
     values, spreads = (
         np.array([[getattr(curves[b, t].partial_sums, part) for t in OBSERVABLES] for b in sizes])
         for part in ("value", "stderr")
     )
+    outside = ~np.array([[curves[b, t].domain.inside for t in OBSERVABLES] for b in sizes])  # type: ignore[union-attr]
+    values[:, list(OBSERVABLES).index("gap"), :, 1:][outside[:, -1]] = np.nan  # a domain of its own
     curve = ("batch_size", "target", "step")
     variables = {
         "predicted": ((*curve, "loops"), values),

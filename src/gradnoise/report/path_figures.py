@@ -20,8 +20,8 @@ def curves_figure(source: Source) -> Html:
     caption = (
         "Points: means of simulated SGD runs with 95% bars. Lines: the prediction, all batch sizes from one path of "
         "gradient descent and the noise around it, with a 95% band; a line ends at × where the noise is too large for it. "
-        "Dashed: gradient descent without noise, what ever larger batches lead to. Each example is used once."
-        + _probes(source)
+        "Dashed: gradient descent without noise, what ever larger batches lead to. "
+        "A line of the gap has holes where that asks for less noise still." + _probes(source)
     )
     buttons = [("target", "Show", [(t, NAMES[t].split(" (")[0]) for t in targets], targets[0])]
     described = "Loss against step for several batch sizes, simulated and predicted"

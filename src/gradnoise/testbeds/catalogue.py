@@ -14,7 +14,7 @@ from gradnoise.testbeds.networks import Model
 from gradnoise.testbeds.quadratic import mean_estimation
 from gradnoise.testbeds.valleys import helix, helix_ring, ring_engine
 
-MODELS: Mapping[str, Callable[..., Model]] = {"logistic": networks.logistic, "mlp": networks.mlp}
+MODELS: Mapping[str, Callable[..., Model]] = {"logistic": networks.logistic, "mlp": networks.mlp, "conv": networks.conv}
 
 
 def digits_mlp(num_pool: int | None = None, num_test: int = 0, **options: Any) -> Problem:

@@ -1,6 +1,8 @@
 """Stock models: a per-example loss and an init, smooth in the weights (tanh, GELU, softplus; no kinks)."""
 
+import math
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -66,6 +68,110 @@ def mlp(
         return eqx.nn.MLP(inputs, outputs, width, depth, activation=function, dtype=jnp.float32, key=key)
 
     return _model(network, task, weight_l2)
+
+
+def conv(
+    num_features: int,
+    num_outputs: int,
+    channels: int = 8,
+    depth: int = 2,
+    kernel: int = 3,
+    stride: int = 2,
+    image_shape: tuple[int, int, int] | None = None,
+    activation: str = "tanh",
+    task: str = "classification",
+    weight_l2: float = 0.0,
+) -> Model:
+    """Convolutional network: `depth` layers of `channels` kernels with `stride`, no padding, then a linear layer.
+
+    x is an image (C, H, W), or the same flat. `image_shape` (C, H, W) is a square with one channel, or else with three,
+    unless given. Loss and penalty as in `logistic`.
+
+    >>> params = conv(num_features=28 * 28, num_outputs=10).init(jax.random.key(0))
+    >>> sum(leaf.size for leaf in jax.tree.leaves(params))
+    3554
+
+    Raises ValueError for features that are no square image, an image that the layers use up, an unknown activation or task.
+    """
+    outputs = _checks.integer("num_outputs", num_outputs)
+    shape = _image_shape(_checks.integer("num_features", num_features), image_shape)
+    width, count = _checks.integer("channels", channels), _checks.integer("depth", depth)
+    window = _checks.integer("kernel", kernel), _checks.integer("stride", stride)
+    function = ACTIVATIONS[_checks.one_of("activation", activation, ACTIVATIONS)]
+    return _model(lambda key: _Convolutional(shape, outputs, (width,) * count, window, function, key), task, weight_l2)
+
+
+class _Convolutional(eqx.Module):
+    """Each layer is linear on the patches of its input, cut out by strided slices.
+
+    That is the same as eqx.nn.Conv2d. But where runs or probes have weights of their own, convolutions become grouped
+    ones, which are slow on CPU; these become matrix products.
+    """
+
+    layers: tuple[eqx.nn.Linear, ...]
+    image_shape: tuple[int, int, int] = eqx.field(static=True)
+    window: tuple[int, int] = eqx.field(static=True)
+    activation: Callable[[jax.Array], jax.Array] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        num_outputs: int,
+        channels: tuple[int, ...],
+        window: tuple[int, int],
+        activation: Callable[[jax.Array], jax.Array],
+        key: Key,
+    ) -> None:
+        self.image_shape, self.window, self.activation = image_shape, window, activation
+        (kernel, stride), (_, *sides) = window, image_shape
+        for _ in channels:
+            sides = [(side - kernel) // stride + 1 for side in sides]
+        if min(sides) < 1:
+            raise ValueError(
+                f"depth={len(channels)} layers with kernel={kernel} and stride={stride} use up an image of "
+                f"{image_shape[1]} x {image_shape[2]}. Use fewer layers or a smaller kernel."
+            )
+        pairs = [(before * kernel**2, after) for before, after in pairwise((image_shape[0], *channels))]
+        pairs.append((channels[-1] * math.prod(sides), num_outputs))
+        keys = jax.random.split(key, len(pairs))
+        self.layers = tuple(
+            eqx.nn.Linear(*pair, dtype=jnp.float32, key=own) for pair, own in zip(pairs, keys, strict=True)
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        maps = jnp.reshape(x, self.image_shape)
+        for layer in self.layers[:-1]:
+            assert layer.bias is not None
+            patches = _patches(maps, *self.window)
+            flat = layer.weight @ patches.reshape(len(patches), -1) + layer.bias[:, None]
+            maps = self.activation(flat).reshape(-1, *patches.shape[1:])
+        return self.layers[-1](maps.reshape(-1))
+
+
+def _patches(maps: jax.Array, kernel: int, stride: int) -> jax.Array:
+    """(C, H, W) -> (C kernel^2, H', W'): what the kernel sees at each place."""
+    height, width = ((side - kernel) // stride * stride + 1 for side in maps.shape[1:])
+    places = [(i, j) for i in range(kernel) for j in range(kernel)]
+    cut = jnp.stack([maps[:, i : i + height : stride, j : j + width : stride] for i, j in places], axis=1)
+    return cut.reshape(-1, *cut.shape[2:])
+
+
+def _image_shape(num_features: int, image_shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    if image_shape is not None:
+        shape = tuple(_checks.integer("image_shape", side) for side in image_shape)
+        if len(shape) != 3 or math.prod(shape) != num_features:
+            raise ValueError(
+                f"image_shape={shape} is no (channels, height, width) with {num_features} numbers. Give one that has them."
+            )
+        return shape
+    for channels in (1, 3):
+        side = math.isqrt(num_features // channels)
+        if channels * side**2 == num_features:
+            return channels, side, side
+    raise ValueError(
+        f"num_features={num_features} is no square image of one or three channels. Give image_shape=(channels, height, "
+        "width)."
+    )
 
 
 def _model(network: Callable[[Key], Any], task: str, weight_l2: float) -> Model:

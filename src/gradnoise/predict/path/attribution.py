@@ -14,8 +14,9 @@ from gradnoise.estimate import Estimate, exact, from_samples
 from gradnoise.measure.derivatives import directional
 from gradnoise.predict.path.dense import linearized, mean_hessian
 from gradnoise.predict.path.engines import dense_block
-from gradnoise.predict.path.final import final_test, over_probes_of, read_method, require_fresh
+from gradnoise.predict.path.final import Given, final_test, over_probes_of, read_method, require_fresh
 from gradnoise.predict.path.landscape import Landscape
+from gradnoise.predict.path.probes import Motion
 from gradnoise.predict.path.setting import Setting, read_setting, walk
 from gradnoise.predict.path.update import Update
 from gradnoise.problem import Problem
@@ -121,11 +122,11 @@ def where_noise_costs(attribution: StepAttribution) -> str:
     if abs(total.value) <= 2 * total.stderr or not np.any(steps):
         told = f"{total.value:.3g} +- {total.stderr:.1g}"
         return f"The noise changes the final test loss by {told} / batch size: not told from zero."
-    verb, error = ("adds", "") if total.value > 0 else ("takes", ""), f" +- {total.stderr:.1g}" if total.stderr else ""
-    place = "to" if total.value > 0 else "from"
+    verb, place = ("adds", "to") if total.value > 0 else ("takes", "from")
+    error = f" +- {total.stderr:.1g}" if total.stderr else ""
     amount = abs(float(total.value))
     lines = [
-        f"The noise {verb[0]} {amount:.3g}{error} / batch size {place} the final test loss: {amount / size:.3g} "
+        f"The noise {verb} {amount:.3g}{error} / batch size {place} the final test loss: {amount / size:.3g} "
         f"{place} {path:.5g} at batch size {size}."
     ]
     part = np.clip(steps * np.sign(total.value), 0, None)
@@ -189,26 +190,23 @@ def run_adjoint(
 def _by_probes(setting: Setting, count: int, key: Key, memory: int | str | None, progress: Any) -> np.ndarray:
     """(R, T): half the slope of each probe's L1 in the logarithm of each step's strength; L1 is of degree two in them."""
 
-    def one(motion: Any, rows: jax.Array, kicks: jax.Array) -> jax.Array:
-        def coefficient(strengths: jax.Array) -> jax.Array:
-            given = setting.start, setting.rates, setting.pool, setting.test, rows, strengths
-            return final_test(motion, *given)[1][0]
+    return over_probes_of(setting, _probe_steps, jnp.ones(setting.spacetime.num_steps), count, key, memory, progress)
 
-        return kicks[0] * jax.grad(coefficient)(kicks)[0] / 2
 
-    return over_probes_of(setting, one, count, key, memory, progress)
+def _probe_steps(motion: Motion, given: Given, rows: jax.Array) -> jax.Array:
+    def coefficient(strengths: jax.Array) -> jax.Array:
+        return final_test(motion, *given[:4], rows, strengths[None])[1][0]
+
+    return given.strengths * jax.grad(coefficient)(given.strengths) / 2
 
 
 def _shortest_window(part: np.ndarray, share: float) -> tuple[int, int]:
     """The fewest consecutive steps that hold `share` of the sum: first and last, counted from 0."""
     sums = np.concatenate([[0.0], np.cumsum(part)])
-    needed = share * sums[-1] * (1 - 1e-12)
-    best = (0, len(part) - 1)
-    for first in range(len(part)):
-        last = int(np.searchsorted(sums, sums[first] + needed)) - 1
-        if last < len(part) and last - first < best[1] - best[0]:
-            best = (first, max(last, first))
-    return best
+    ends = np.searchsorted(sums, sums[:-1] + share * sums[-1] * (1 - 1e-12))  # the window is [first, end)
+    windows = [(end - first, sums[first] - sums[end], first) for first, end in enumerate(ends) if end < len(sums)]
+    length, _, first = min(windows)
+    return int(first), int(first + length - 1)
 
 
 def _steps(first: int, last: int) -> str:

@@ -27,6 +27,7 @@ Means = tuple[np.ndarray, np.ndarray]
 RESERVE = 2**28  # compiled code and results
 CHUNK_BYTES = 2**27  # what one pass over examples may take for speed: more gains nothing
 MAX_ROW_PROBES = 200_000
+ROWS_AT_ONCE = 1024
 
 
 def dense_samples(setting: Setting, memory: int | str | None) -> tuple[Means, Samples]:
@@ -122,31 +123,43 @@ def _collect(pieces: list[Record], count: int) -> tuple[Means, Samples]:
     return (np.asarray(pieces[0].path_pool), np.asarray(pieces[0].path_test)), samples
 
 
-def exact_samples(setting: Setting, memory: int | str | None) -> tuple[Means, Samples]:
+def exact_samples(setting: Setting) -> tuple[Means, Samples]:
     """Coefficients by every row: the sum over classes and the mean over examples, nothing drawn."""
-    size, kinds = setting.num_pool, setting.kinds
-    parts, shifts, means, tied = [], [], None, None
-    for kind in dict.fromkeys((*kinds, *(("same",) if setting.is_drawn else ()))):
-        draws = every_row(setting.spacetime, kind, size)
-        if len(draws.rows) > MAX_ROW_PROBES:
-            raise ValueError(
-                f'method="rows" runs {len(draws.rows)} rows here, expected at most {MAX_ROW_PROBES}. Use "dense" or '
-                '"probes".'
-            )
-        pieces = [_run(setting, size, draws, True)]
-        means, samples = _collect(jax.tree.map(np.asarray, pieces), len(draws.rows))
-        if kind in kinds:
-            parts.append((samples.pool.sum(0) / size, samples.test.sum(0) / size, samples.slope_square.sum(0) / size))
-            assert samples.shift is not None
-            shifts.append(samples.shift * len(draws.rows) / size)
-        if kind == "same" or tied is None:
-            tied = samples.tied.sum(0) / size
-    assert means is not None
-    assert tied is not None
-    pool, test, slopes = (np.concatenate(part, axis=-1)[None] for part in zip(*parts, strict=True))
-    shift = np.concatenate(shifts, axis=1)
-    unknown = np.full((*slopes.shape, len(kinds)), np.nan)  # pairs of rows: not run here
-    return means, Samples(pool, test, slopes, unknown, tied[None], shift, np.zeros_like(shift))
+    size = setting.num_pool
+    draws = [every_row(setting.spacetime, kind, size) for kind in setting.kinds]
+    count = sum(len(each.rows) for each in draws)
+    if count > MAX_ROW_PROBES:
+        raise ValueError(
+            f'method="rows" runs {count} rows here, expected at most {MAX_ROW_PROBES}. Use "dense" or "probes".'
+        )
+    found = [_all_rows(setting, each) for each in draws]
+    means, tied = found[0][0], found[0][1].tied if setting.is_drawn else np.zeros_like(found[0][1].tied)
+    pool, test, slopes = (
+        np.stack([getattr(samples, name)[..., 0].sum(0) / size for _, samples in found], axis=-1)[None]
+        for name in ("pool", "test", "slope_square")
+    )
+    shift = np.concatenate([np.asarray(each.shift) * len(each.tied) / size for _, each in found], axis=1)
+    unknown = np.full((*slopes.shape, len(draws)), np.nan)  # of pairs of rows: not run here
+    return means, Samples(pool, test, slopes, unknown, tied.sum(0)[None] / size, shift, np.zeros_like(shift))
+
+
+def _all_rows(setting: Setting, draws: Draws) -> tuple[Means, Samples]:
+    """Every row of one pattern, `ROWS_AT_ONCE` at a time."""
+    pieces = []
+    for start in range(0, len(draws.rows), ROWS_AT_ONCE):
+        some = jax.tree.map(lambda leaf, start=start: leaf[start : start + ROWS_AT_ONCE], draws)
+        pieces.append(jax.tree.map(np.asarray, _run(setting, setting.num_pool, some, True)))
+    return _collect(pieces, len(draws.rows))
+
+
+def require_pairs(setting: Setting) -> None:
+    """Raise ValueError where the second loop is not known to be the mean over two independent probes."""
+    spacetime = setting.spacetime
+    if setting.training_set != "drawn" or not spacetime.has_epochs:
+        raise ValueError(
+            f'num_loops=2 came with training_set="{setting.training_set}" and sampling="{spacetime.sampling}", expected '
+            '"drawn" and "fixed" or "reshuffle". Use num_loops=1, or fit the second loop to a simulation (fit_two_loops).'
+        )
 
 
 def pair_samples(
@@ -154,11 +167,6 @@ def pair_samples(
 ) -> Samples:
     """The samples with two loops added, by `num_pairs` pairs of probes."""
     spacetime = setting.spacetime
-    if setting.training_set != "drawn" or not spacetime.has_epochs:
-        raise ValueError(
-            f'num_loops=2 came with training_set="{setting.training_set}" and sampling="{spacetime.sampling}", expected '
-            '"drawn" and "fixed" or "reshuffle". Use num_loops=1, or fit the second loop to a simulation (fit_two_loops).'
-        )
     own = jax.random.fold_in(_checks.random_key("key", key), 1)
 
     def run(chunk: int, rows: jax.Array, tied: jax.Array) -> dict[str, jax.Array]:
@@ -190,7 +198,8 @@ def pair_samples(
 def _fit(
     setting: Setting, count: int, bytes_of: Callable[[int, int], int], memory: int | str | None
 ) -> tuple[int, int]:
-    """(probes a chunk, examples a pass) within memory: from the plan alone, a multiple of the devices."""
+    """(probes a chunk, examples a pass) within memory: even (partners stay together), a multiple of
+    the devices."""
     room, devices = _memory.room(memory, RESERVE), len(jax.devices())
     least = min(count, 2) * devices
     chunk = setting.num_pool
@@ -209,7 +218,8 @@ def _fit(
     width = int(np.clip((room - small) // each + 1, least, count))
     num_chunks = -(-count // width)
     width = -(-count // num_chunks)
-    return -(-width // devices) * devices, chunk
+    step = devices * (1 + devices % 2)
+    return -(-width // step) * step, chunk
 
 
 def _numbers(count: int, width: int, progress: Progress) -> Iterator[np.ndarray]:

@@ -4,17 +4,19 @@ Only the end is measured and every step is recomputed on the way back, so that r
 """
 
 from collections.abc import Callable
-from typing import Any
+from fractions import Fraction
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradnoise import _checks
+from gradnoise import _checks, _memory
 from gradnoise._liveness import working_bytes
 from gradnoise._types import Examples, Key
-from gradnoise.predict.path.engines import Progress, _fit, _numbers, _shard
-from gradnoise.predict.path.noise_weights import noise_weights
+from gradnoise.predict.path.engines import RESERVE, Progress, _fit, _numbers, _shard
+from gradnoise.predict.path.noise_weights import classes, noise_weights
 from gradnoise.predict.path.path import DENSE_LIMIT, NUM_PROBES
 from gradnoise.predict.path.probes import Motion, noisy_step, second_order
 from gradnoise.predict.path.sampling import draw_probes
@@ -55,31 +57,74 @@ def final_test(
     return mean(path[0]), coefficients
 
 
+def path_test(motion: Motion, start: jax.Array, rates: jax.Array, pool: Examples, test: Examples) -> jax.Array:
+    """Mean test loss on the path's end."""
+
+    @jax.checkpoint
+    def body(path: jax.Array, inputs: Any) -> tuple[jax.Array, None]:
+        step, rate = inputs
+        return noisy_step(motion, path, pool, rate, step == 0, []), None
+
+    path, _ = jax.lax.scan(body, motion.update.start(start), (jnp.arange(len(rates)), rates))
+    return motion.landscape.mean_measured(path[0], pool if test is None else test)
+
+
+class Given(NamedTuple):
+    """What all probes share: arrays, traced. `strengths` (T,): of each step's noise; `weights` (K,): of the patterns."""
+
+    start: jax.Array
+    rates: jax.Array
+    pool: Examples
+    test: Examples
+    strengths: jax.Array
+    weights: jax.Array
+
+
+Function = Callable[[Motion, Given, jax.Array], Any]
+"""function(motion, given, rows (K, T)) of one probe; a function of a module, so that it compiles once."""
+
+
 def over_probes_of(
-    setting: Setting, function: Callable[..., Any], num_probes: int, key: Key, memory: int | str | None,
+    setting: Setting, function: Function, strengths: jax.Array, num_probes: int, key: Key, memory: int | str | None,
     progress: Progress,
 ) -> Any:  # fmt: skip
-    """function(motion, rows, kicks) of every probe, stacked (R, ...): the probes that `predict_path` draws from this key.
+    """`function` of every probe, stacked (R, ...): the probes that `predict_path` draws from this key.
 
-    `rows`, `kicks` (K, T) as in `final_test`; chunks of probes and of examples within `memory`.
+    In chunks of probes and of examples within `memory`.
     """
     own = jax.random.fold_in(_checks.random_key("key", key), 0)
     chosen = setting.spacetime, setting.kinds, setting.num_pool, setting.is_drawn, own
-
-    def run(chunk: int, rows: jax.Array) -> Any:
-        motion = setting.motion._replace(landscape=setting.with_chunk(chunk))
-        return jax.vmap(lambda row: function(motion, row, jnp.ones(row.shape)))(rows)
+    weights = jnp.asarray(pattern_weights(setting))
+    given = Given(setting.start, setting.rates, setting.pool, setting.test, strengths, weights)
+    leaves, structure = jax.tree.flatten(given)
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
     def bytes_of(count: int, chunk: int) -> int:
-        return working_bytes(lambda rows: run(chunk, rows), draw_probes(*chosen, np.arange(count), count).rows)
+        rows = count, len(setting.kinds), setting.spacetime.num_steps
+        return _bytes(function, _chunked(setting, chunk), structure, shapes, rows)
 
     width, chunk = _fit(setting, num_probes, bytes_of, memory)
-    compiled = jax.jit(lambda rows: run(chunk, rows))
-    pieces = []
+    motion, pieces = _chunked(setting, chunk), []
     for numbers in _numbers(num_probes, width, progress):
-        draws = draw_probes(*chosen, numbers, num_probes)
-        pieces.append(jax.tree.map(np.asarray, compiled(_shard(draws.rows))))
+        rows = _shard(draw_probes(*chosen, numbers, num_probes).rows)
+        pieces.append(jax.tree.map(np.asarray, _over(function, motion, given, rows)))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:num_probes], *pieces)
+
+
+def _chunked(setting: Setting, chunk: int) -> Motion:
+    return setting.motion._replace(landscape=setting.with_chunk(chunk))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _over(function: Function, motion: Motion, given: Given, rows: jax.Array) -> Any:
+    return jax.vmap(lambda row: function(motion, given, row))(rows)
+
+
+@lru_cache(maxsize=64)
+def _bytes(function: Function, motion: Motion, structure: Any, shapes: tuple, rows: tuple[int, ...]) -> int:
+    """What a chunk of probes works on, from shapes alone: a search for schedules asks often."""
+    given = structure.unflatten([jax.ShapeDtypeStruct(*shape) for shape in shapes])
+    return working_bytes(partial(_over, function, motion), given, jax.ShapeDtypeStruct(rows, jnp.int64))
 
 
 def pattern_weights(setting: Setting) -> np.ndarray:
@@ -107,9 +152,27 @@ def read_method(method: str | None, setting: Setting, num_probes: int | None, ke
     return method, NUM_PROBES if num_probes is None else _checks.integer("num_probes", num_probes, minimum=2)
 
 
+def check_states(setting: Setting, memory: int | str | None) -> None:
+    """MemoryError where reverse mode through the dense form, which keeps the matrices of every step, does not fit."""
+    size = setting.num_weights * setting.motion.update.num_slots
+    carried = sum(
+        1 + int(classes(kind, setting.spacetime).max(initial=0)) for kind in setting.kinds if kind == "column"
+    )
+    carried += sum(kind in ("epoch", "same") for kind in setting.kinds) + setting.is_drawn
+    needed = 8 * (setting.spacetime.num_steps + 8) * size * (len(setting.kinds) * size + carried * setting.num_pool)
+    room = _memory.room(memory, RESERVE)
+    if needed > room:
+        raise MemoryError(
+            f"memory: the dense form keeps {setting.spacetime.num_steps} states of {setting.num_weights} weights on the way "
+            f"back, about {_memory.format_memory(needed)}, expected at most {_memory.format_memory(max(room, 0))}. Use "
+            'method="probes" where there is one, or allow more memory.'
+        )
+
+
 def is_fresh(setting: Setting) -> bool:
-    """Whether every step has noise of its own, so that one loop is a sum over steps."""
-    return setting.kinds == ("fresh",)
+    """Whether every step has noise of its own with weight 1/B, so that one loop is a sum over steps."""
+    weights = noise_weights(setting.spacetime, setting.training_set, setting.num_pool)
+    return weights == {"fresh": Fraction(1, setting.spacetime.batch_size)}
 
 
 def require_fresh(setting: Setting, caller: str) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -42,7 +43,8 @@ def fixed_examples(prediction: PathPrediction, batch_sizes: Any = None) -> Fixed
     otherwise, and where the learning rate changes with the step (a cut schedule is another schedule).
     """
     own, rate = prediction.spacetime, prediction.learning_rate
-    changing = callable(rate) or np.shape(rate) == (own.num_steps,)
+    is_array = not callable(rate) and jax.tree.structure(rate) == jax.tree.structure(0)
+    changing = callable(rate) or (is_array and np.shape(rate) == (own.num_steps,))
     allowed = {"fresh"} if prediction.fitted is not None else {"fresh", "same"}
     if changing or not set(prediction.kinds) <= allowed or own.num_steps < 2:
         return None

@@ -8,7 +8,7 @@ import numpy as np
 
 from gradnoise import _checks
 from gradnoise._types import Key, Params
-from gradnoise.predict.path.engines import dense_samples, exact_samples, pair_samples, probe_samples
+from gradnoise.predict.path.engines import dense_samples, exact_samples, pair_samples, probe_samples, require_pairs
 from gradnoise.predict.path.prediction import PathPrediction
 from gradnoise.predict.path.setting import read_setting, walk
 from gradnoise.problem import Problem
@@ -50,12 +50,14 @@ def predict_path(
     params, a function of the step or (num_steps,). Optimizer settings as in `sgd`; `hessian_damping` as in `coefficient`.
 
     method: "dense" (exact; matrices P x P; the default up to 1000 weights), "probes" (`num_probes` random probes, 100
-    by default, with standard errors; nothing P x P; needs a `key`) or "rows" (exact on tiny problems: every example in
-    every class of steps). `num_loops=2` adds L2 and g2 by pairs of probes ("drawn", with epochs), needs a `key` too.
+    by default, with standard errors; nothing P x P but for hessian_damping; needs a `key`) or "rows" (exact on tiny
+    problems: every example in every class of steps). `num_loops=2` adds L2 and g2 by pairs of probes ("drawn", with
+    epochs) and needs a `key` too.
 
     training_set: "drawn" (N draws with replacement from the pool), "given" (N is the pool), "distinct" (N distinct examples
     of the pool), "population" (N = infinity). `max_relative_error`: refuse a final L1 or g1 known worse than that.
-    `memory` bounds the process; `progress(done, total)` hears of finished probes.
+    `keep_displacement`: keep mean weights at every step (default: but for probes). `memory` bounds what probes and dense
+    matrices work on; `progress(done, total)` hears of finished probes, with two loops twice.
 
     >>> import gradnoise as gn
     >>> problem = gn.from_arrays(lambda w, x: (w - x) ** 2 / 2, lambda key: 0.0, np.array([0.0, 2.0]))
@@ -69,8 +71,10 @@ def predict_path(
 
     Source: loop.md section 12; docs/theory/loop.md.
     """
-    method = _choose(method, problem, params)
+    method = _choose(method, params, hessian_damping)
     num_loops = _checks.integer("num_loops", num_loops, maximum=2)
+    if max_relative_error is not None:
+        max_relative_error = _checks.number("max_relative_error", max_relative_error, above=0)
     with jax.enable_x64(True):
         setting = read_setting(
             problem, params, spacetime, learning_rate, training_set, momentum, nesterov, dampening, weight_decay,
@@ -80,13 +84,15 @@ def predict_path(
             raise ValueError(
                 f'hessian_damping={hessian_damping:g} is not in the dense form. Use method="probes" or "rows".'
             )
+        if num_loops == 2:
+            require_pairs(setting)
         wanted = _read_probes(num_probes, key, needed=method == "probes" or num_loops == 2)
         path = walk(setting)
         keep = method != "probes" if keep_displacement is None else bool(keep_displacement)
         if method == "dense":
             means, samples = dense_samples(setting, memory)
         elif method == "rows":
-            means, samples = exact_samples(setting, memory)
+            means, samples = exact_samples(setting)
         else:
             means, samples = probe_samples(setting, wanted, key, keep, memory, progress)
         if num_loops == 2:
@@ -98,14 +104,15 @@ def predict_path(
         *means, samples, weights,
     )  # fmt: skip
     if max_relative_error is not None:
-        _check_errors(prediction, _checks.number("max_relative_error", max_relative_error, above=0), wanted)
+        _check_errors(prediction, max_relative_error, wanted)
     return prediction
 
 
-def _choose(method: str | None, problem: Problem, params: Params) -> str:
+def _choose(method: str | None, params: Params, hessian_damping: float) -> str:
     if method is not None:
         return _checks.one_of("method", method, METHODS)
-    return "dense" if sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params)) <= DENSE_LIMIT else "probes"
+    small = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params)) <= DENSE_LIMIT
+    return "dense" if small and not hessian_damping else "probes"
 
 
 def _read_probes(num_probes: int | None, key: Any, needed: bool) -> int:

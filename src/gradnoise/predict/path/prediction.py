@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from gradnoise import _checks
 from gradnoise.estimate import Estimate, exact, from_samples
@@ -14,20 +14,28 @@ from gradnoise.spacetime import Spacetime
 
 TARGETS = ("test", "train", "gap", "displacement", "variance")
 NOISE_SHARE = 0.3
-"""Above this (last noise part) / (loss) one more order is needed: at .3 one loop was 6-9 % off (loop.md 12.2)."""
+"""Above this (last noise part) / (loss) one more order is needed: up to it test losses were off by at most 7 %."""
+GAP_SHARE = 0.1
+"""The same for the gap, of the noise part over the smaller of the loss and its drop since the start (loop_table.md)."""
 
 
 class Domain(NamedTuple):
-    """Where the expansion is trusted: `end` is the first step outside (None: nowhere), `share` (num_steps + 1,) the size of
-    the last noise part over the loss without it, `bound` what it may reach."""
+    """Where the expansion is trusted, by step.
+
+    `share` (num_steps + 1,): the size of the last noise part of the test loss over the loss without it; for the gap, over
+    the smaller of that loss and its drop since the start. `bound`: what it may reach. `inside` (num_steps + 1,): a test
+    loss is outside from the first step on that passes the bound; a gap also wherever its own share does, as it may
+    early. `end`: from this step on it is outside (None: inside at the end).
+    """
 
     end: int | None
     share: Float[np.ndarray, " step"]
+    inside: Bool[np.ndarray, " step"]
     bound: float = NOISE_SHARE
 
     def __str__(self) -> str:
         if self.end is None:
-            return f"inside: the last noise part is at most {self.share.max():.2g} of the loss (bound {self.bound:g})"
+            return f"inside: the last noise part ends at {self.share[-1]:.2g} of the loss (bound {self.bound:g})"
         return (
             f"outside from step {self.end} on: the last noise part passes {self.bound:g} of the loss; not drawn there"
         )
@@ -37,7 +45,8 @@ class Domain(NamedTuple):
 class PathCurve(Estimate):
     """A predicted curve: `value` and `stderr` (num_steps + 1,), step 0 first; (num_steps + 1, P) for the displacement.
 
-    `partial_sums` (num_steps + 1, num_loops + 1): the path alone, with one loop, ... Beyond `domain.end` the numbers carry
+    `partial_sums` (num_steps + 1, loops + 1, ...): the path alone, with one loop, ...; (num_steps + 1, 1) for the variance,
+    which has no part without noise. Beyond `domain.end` the numbers carry
     no licence and are not drawn; `licensed_loops` is 0 where the loss has kinks.
     """
 
@@ -66,9 +75,10 @@ class Pairs(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Coefficients by probe (one, exact, for the dense form), t = 0..T first, K patterns.
+    """Coefficients by probe (one, exact, for the dense form) of K patterns.
 
-    `pool`, `test`, `slope_square` (R, T+1, K), `cross_square` (R, T+1, K, K), `tied` (R, T+1) as in `dense.DenseRecord`,
+    R probes first, then t = 0..T: `pool`, `test`, `slope_square` (R, T+1, K), `cross_square`
+    (R, T+1, K, K), `tied` (R, T+1) as in `dense.DenseRecord`,
     `shift` and its variance (T+1, K, P) or None. `pairs`: two loops, or None.
     """
 
@@ -122,7 +132,10 @@ class PathPrediction:
 
     @property
     def gap_coefficient(self) -> Estimate:
-        """N times the one-loop gap of drawn training sets, loss x examples; the same for every N, B and order."""
+        """N times the one-loop gap of drawn training sets, loss x examples; the same for every N, B and order.
+
+        Zero for training sets that are given or without end.
+        """
         return self.estimate(-self.samples.tied)
 
     @property
@@ -164,7 +177,8 @@ class PathPrediction:
         return PathCurve(
             sums[-1].value, sums[-1].stderr, sums[-1].num_samples, target=target, learning_rate=self.learning_rate,
             spacetime=spacetime, training_set=self.training_set, setting=self.setting, problem_name=self.problem_name,
-            settings=self.settings, domain=self._domain(spacetime), licensed_loops=0 if self.kinks else self.num_loops,
+            settings=self.settings, domain=self._domain(spacetime, target),
+            licensed_loops=0 if self.kinks else max(len(sums) - 1, 1),
             partial_sums=table,
         )  # fmt: skip
 
@@ -185,6 +199,11 @@ class PathPrediction:
             raise ValueError(
                 f'num_examples={num_examples} is not the pool\'s {own.num_examples}, and training_set="given" trains on the '
                 'pool. Predict with training_set="drawn" for other sizes.'
+            )
+        if self.training_set == "distinct" and num_examples > self.num_pool:
+            raise ValueError(
+                f'num_examples={num_examples} exceeds the pool\'s {self.num_pool}, and training_set="distinct" takes '
+                f"distinct examples. Use at most {self.num_pool}."
             )
         resized = _same_steps(own, num_examples, batch_size)
         needed = noise_weights(resized, self.training_set, self.num_pool)
@@ -243,16 +262,40 @@ class PathPrediction:
         return [exact(moved, self.num_pool), Estimate(mean, errors, len(samples.tied))]
 
     def _variance(self, spacetime: Spacetime) -> Estimate:
+        if self.method == "rows":
+            raise ValueError('variance needs pairs of rows, which method="rows" does not run. Use "dense" or "probes".')
         weights = self._weights(spacetime)
         pairs = np.einsum("rtkl,k,l->rt", self.samples.cross_square, weights, weights)
-        return self.estimate(self.samples.slope_square @ weights + pairs / 2)
+        samples = self.samples.slope_square @ weights + pairs / 2
+        if self.method == "probes":  # partners share their product: together they are one sample
+            samples = samples[: len(samples) // 2 * 2].reshape(-1, 2, samples.shape[1]).mean(1)
+        return self.estimate(samples)
 
-    def _domain(self, spacetime: Spacetime) -> Domain:
+    def _domain(self, spacetime: Spacetime, target: str = "test") -> Domain:
+        """Patterns count by their absolute size: where two cancel, what was left out need not."""
         sums = [np.asarray(each.value) for each in self.losses("test", spacetime)]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(sums[-1] == sums[-2], 0.0, np.abs(sums[-1] - sums[-2]) / np.abs(sums[-2]))
-        outside = np.flatnonzero(share > NOISE_SHARE)
-        return Domain(int(outside[0]) if len(outside) else None, share)
+        noise = np.abs(sums[-1] - sums[-2])
+        if len(sums) == 2:
+            own = self._weights(spacetime) * (
+                self.samples.test.mean(0) if self.method == "probes" else self.samples.test[0]
+            )
+            leads = np.isin(self.kinds, ("fresh", "column"))
+            noise = np.abs(own[:, leads].sum(1)) + np.abs(own[:, ~leads].sum(1))
+        share = _ratio(noise, np.abs(sums[-2]))
+        end = int(np.argmax(share > NOISE_SHARE)) if (share > NOISE_SHARE).any() else len(share)
+        inside, bound = np.arange(len(share)) < end, NOISE_SHARE
+        if target == "gap":
+            drop = np.abs(sums[0][0] - sums[0])
+            share, bound = _ratio(noise, np.minimum(np.abs(sums[-2]), drop)), GAP_SHARE
+            inside = inside & (share <= bound)
+        last = np.flatnonzero(inside)
+        return Domain(None if inside[-1] else int(last[-1]) + 1 if len(last) else 0, share, inside, bound)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, 0 where there is no part."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(part == 0, 0.0, part / whole)
 
 
 def _same_steps(own: Spacetime, num_examples: int, batch_size: int) -> Spacetime:

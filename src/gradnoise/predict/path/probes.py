@@ -51,8 +51,8 @@ class Draws(NamedTuple):
 
     `rows` (R, K, T): the example whose noise acts at each step; `kicks` (R, K, T): 0 where none acts. `counted` (R,): 0 for
     a probe that only fills a chunk. `tied_rows` (R, C):
-    examples whose loss on the way is measured against the population's, counted from step `tied_from` (R, C) on, and the
-    pattern `tied_kind` whose deviation they are measured along.
+    examples whose loss on the way, along the first pattern's deviation, is measured against the population's, counted from
+    step `tied_from` (R, C) on.
     """
 
     rows: jax.Array
@@ -60,7 +60,6 @@ class Draws(NamedTuple):
     counted: jax.Array
     tied_rows: jax.Array
     tied_from: jax.Array
-    tied_kind: int
 
 
 class Record(NamedTuple):
@@ -68,8 +67,8 @@ class Record(NamedTuple):
 
     `path_pool`, `path_test` (T+1,): the mean of measured on the path. `pool`, `test` (T+1, R, K): s^2 coefficients along
     the probes. `slope` (T+1, R, K): first derivatives of the test mean. `cross` (T+1, R, K, K): its second derivatives
-    along a probe and the next one. `tied` (T+1, R): derivative of the tied examples' centred losses, summed.
-    `shift` and `shift_square` (T+1, K, P), or None: sums over probes of y and of y^2.
+    along a probe and its partner, 0 with 1, 2 with 3, ... `tied` (T+1, R): derivative of the tied examples' centred
+    losses, summed. `shift` and `shift_square` (T+1, K, P), or None: sums over probes of y and of y^2.
     """
 
     path_pool: jax.Array
@@ -83,10 +82,10 @@ class Record(NamedTuple):
     shift_square: Any = None
 
 
-@partial(jax.jit, static_argnames=("motion", "tied_kind", "keep_shift"))
+@partial(jax.jit, static_argnames=("motion", "keep_shift"))
 def run_probes(
     motion: Motion, start: jax.Array, rates: jax.Array, pool: Examples, test: Examples, rows: jax.Array,
-    kicks: jax.Array, counted: jax.Array, tied_rows: jax.Array, tied_from: jax.Array, tied_kind: int, keep_shift: bool,
+    kicks: jax.Array, counted: jax.Array, tied_rows: jax.Array, tied_from: jax.Array, keep_shift: bool,
 ) -> Record:  # fmt: skip
     """All probes along the path from `start` (P,) with `rates` (T,) or (T, P); `test` None: measured over the pool."""
     num_steps = len(rates)
@@ -100,7 +99,7 @@ def run_probes(
         path, first, second = carry
         step, rate, example_rows, strengths = inputs
         record = _record(motion.landscape, pool, test, path[0], first[:, :, 0], second[:, :, 0])
-        tied = _tied(motion.landscape, pool, path[0], first[:, tied_kind, 0], tied_rows, tied_from < step)
+        tied = _tied(motion.landscape, pool, path[0], first[:, 0, 0], tied_rows, tied_from < step)
         record = record._replace(tied=tied)
         if keep_shift:
             shift = counted[:, None, None] * second[:, :, 0]
@@ -171,7 +170,7 @@ def _record(
         return jax.jvp(lambda w: jax.jvp(mean, (w,), (a,))[1], (path,), (b,))[1]
 
     pairs = jax.vmap(jax.vmap(mixed, (None, 0)), (0, None))  # over both patterns
-    cross = jax.vmap(pairs)(x, jnp.roll(x, 1, axis=0))
+    cross = jax.vmap(pairs)(x, x[jnp.arange(len(x)) ^ 1])
     return Record(on_pool[0], on_test[0], on_pool[2], on_test[2], on_test[1], cross)
 
 

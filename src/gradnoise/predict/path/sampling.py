@@ -10,11 +10,6 @@ from gradnoise.predict.path.probes import Draws
 from gradnoise.spacetime import Spacetime
 
 
-def tied_kind(kinds: tuple[str, ...]) -> int:
-    """The pattern whose deviation the gap is read from: the one with the fewest classes; all give the same."""
-    return kinds.index("same") if "same" in kinds else 0
-
-
 def draw_probes(
     spacetime: Spacetime,
     kinds: tuple[str, ...],
@@ -24,10 +19,12 @@ def draw_probes(
     numbers: np.ndarray,
     count: int,
 ) -> Draws:
-    """Probes of these numbers (below `count` they count): one independent uniform example in each class of each pattern."""
+    """Probes of these numbers (below `count` they count): one independent uniform example in each class of each pattern.
+
+    The gap is read from the first pattern, which has the most classes: all give the same mean, it the least error.
+    """
     places = [classes(kind, spacetime) for kind in kinds]
-    tied = tied_kind(kinds)
-    first = np.unique(places[tied], return_index=True)[1] if is_drawn else np.zeros(0, int)
+    first = np.unique(places[0], return_index=True)[1] if is_drawn else np.zeros(0, int)
 
     def one(number: jax.Array) -> tuple[jax.Array, jax.Array]:
         own = jax.random.fold_in(key, number)
@@ -35,11 +32,11 @@ def draw_probes(
             jax.random.randint(jax.random.fold_in(own, k), (max(place.max(initial=0) + 1, 1),), 0, num_pool)
             for k, place in enumerate(places)
         ]
-        return jnp.stack([row[place] for row, place in zip(rows, places, strict=True)]), rows[tied][: len(first)]
+        return jnp.stack([row[place] for row, place in zip(rows, places, strict=True)]), rows[0][: len(first)]
 
     rows, tied_rows = jax.vmap(one)(jnp.asarray(numbers))
     counted = jnp.asarray(numbers < count, float)
-    return Draws(rows, jnp.ones(rows.shape), counted, tied_rows, jnp.broadcast_to(first, tied_rows.shape), tied)
+    return Draws(rows, jnp.ones(rows.shape), counted, tied_rows, jnp.broadcast_to(first, tied_rows.shape))
 
 
 def every_row(spacetime: Spacetime, kind: str, num_pool: int) -> Draws:
@@ -53,7 +50,7 @@ def every_row(spacetime: Spacetime, kind: str, num_pool: int) -> Draws:
     spread = np.broadcast_to(rows[:, None, None], (len(rows), 1, len(place)))
     return Draws(
         jnp.asarray(spread), jnp.asarray(kicks[:, None], float), jnp.ones(len(rows)), jnp.asarray(rows[:, None]),
-        jnp.asarray(first[own][:, None]), 0,
+        jnp.asarray(first[own][:, None]),
     )  # fmt: skip
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 class FittedLoop(NamedTuple):
-    """The simulation that a second loop was fitted to: `spacetime`, number of runs, mean test loss, train loss and gap
-    at every step (num_steps + 1,), between the recorded `steps` interpolated linearly."""
+    """The simulation that a second loop was fitted to: `spacetime`, number of runs, and mean test loss, train loss and gap
+    at the recorded `steps`, (record,)."""
 
     spacetime: Spacetime
     num_replicas: int
@@ -32,6 +32,14 @@ class FittedLoop(NamedTuple):
 
     def __repr__(self) -> str:
         return f"FittedLoop({self.num_replicas} runs of {self.spacetime}, {len(self.steps)} records)"
+
+    def between(self, values: np.ndarray) -> np.ndarray:
+        """From records (..., record) to every step (..., num_steps + 1), linearly."""
+        steps = np.arange(self.steps[-1] + 1)
+        after = np.searchsorted(self.steps, steps).clip(1)
+        before = after - 1
+        share = (steps - self.steps[before]) / (self.steps[after] - self.steps[before])
+        return values[..., before] * (1 - share) + values[..., after] * share
 
 
 def two_loops(prediction: "PathPrediction", target: str, spacetime: Spacetime) -> Estimate | None:
@@ -51,13 +59,22 @@ def two_loops(prediction: "PathPrediction", target: str, spacetime: Spacetime) -
 
 
 def _fitted(prediction: "PathPrediction", fitted: FittedLoop, target: str, spacetime: Spacetime) -> Estimate:
-    own, base = fitted.spacetime, prediction.base(target)
-    _check_columns(prediction, own, target, spacetime)
-    factor = (own.batch_size / spacetime.batch_size) ** 2
-    here, there = (prediction.one_loop_samples(target, each) for each in (spacetime, own))
-    part, simulated = prediction.estimate(here - factor * there), getattr(fitted, target)
-    value = base + part.value + factor * (simulated.value - base)
-    return Estimate(value, np.hypot(part.stderr, factor * simulated.stderr), fitted.num_replicas)
+    _check_columns(prediction, fitted.spacetime, target, spacetime)
+    factor = (fitted.spacetime.batch_size / spacetime.batch_size) ** 2
+    one = prediction.one_loop_samples(target, spacetime)
+    return _with_residual(prediction, fitted, target, one, factor, prediction.base(target))
+
+
+def _with_residual(
+    prediction: "PathPrediction", fitted: FittedLoop, target: str, samples: np.ndarray | float, factor: float,
+    base: np.ndarray | float,
+) -> Estimate:  # fmt: skip
+    """base + samples + factor (simulated - path - one loop) at every step; the residual interpolated between records."""
+    at, simulated = fitted.steps, getattr(fitted, target)
+    there = prediction.one_loop_samples(target, fitted.spacetime)[:, at]
+    part = prediction.estimate(samples - factor * fitted.between(there))
+    change, error = (fitted.between(each) for each in (simulated.value - prediction.base(target)[at], simulated.stderr))
+    return Estimate(base + part.value + factor * change, np.hypot(part.stderr, factor * error), fitted.num_replicas)
 
 
 def _check_columns(prediction: "PathPrediction", own: Spacetime, target: str, spacetime: Spacetime) -> None:
@@ -78,9 +95,7 @@ def second_coefficient(prediction: "PathPrediction", target: str) -> Estimate:
     spacetime = prediction.spacetime if prediction.fitted is None else prediction.fitted.spacetime
     size = spacetime.batch_size * (spacetime.batch_size if target == "test" else spacetime.num_examples)
     if prediction.fitted is not None:
-        simulated, one = getattr(prediction.fitted, target), prediction.one_loop(target, spacetime)
-        value = size * (simulated.value - prediction.base(target) - one.value)
-        return Estimate(value, size * np.hypot(simulated.stderr, one.stderr), simulated.num_samples)
+        return _with_residual(prediction, prediction.fitted, target, 0.0, size, 0.0)
     if prediction.samples.pairs is None:
         raise ValueError("num_loops=1 has no second coefficient. Predict with num_loops=2, or fit it (fit_two_loops).")
     pairs = prediction.samples.pairs

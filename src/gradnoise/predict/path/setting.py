@@ -1,6 +1,7 @@
 """The arguments of `predict_path`, read and checked: what all methods of predicting start from."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -83,7 +84,7 @@ def read_setting(
     if not isinstance(spacetime, Spacetime):
         raise TypeError(f"spacetime is {type(spacetime).__name__}, expected Spacetime. Give Spacetime(100, 10), say.")
     _check_training_set(training_set, spacetime, _tree.num_examples(pool))
-    problem = penalized(problem, weight_decay) if weight_decay else problem
+    problem = _penalized(problem, weight_decay) if weight_decay else problem
     probe_problem(problem, params, pool)
     params = _tree.cast(params, jnp.float64)
     start, _ = _tree.flatten(params)
@@ -96,15 +97,25 @@ def read_setting(
     return Setting(problem, motion, spacetime, training_set, learning_rate, found, start, rates, pool, test)
 
 
+@lru_cache(maxsize=16)
+def _penalized(problem: Problem, weight_decay: float) -> Problem:
+    """The same object for the same arguments, so that its functions compile once."""
+    return penalized(problem, weight_decay)
+
+
+class PathDiverges(ValueError):
+    """Gradient descent itself does not converge at this learning rate."""
+
+
 def walk(setting: Setting) -> jax.Array:
-    """The path itself, weights (T+1, P); raises ValueError, naming the step, where it diverges."""
+    """The path itself, weights (T+1, P); raises PathDiverges, a ValueError naming the step, where it does."""
     weights, losses = _walk(setting.motion, setting.start, setting.rates, setting.pool)
     losses = np.asarray(losses)
     spread = np.std(np.asarray(jax.vmap(setting.motion.landscape.loss, (None, 0))(setting.start, setting.pool)))
     allowed = losses[0] + DIVERGED * max(abs(losses[0]), spread, 1e-12)
     bad = np.flatnonzero(~(losses <= allowed))
     if len(bad):
-        raise ValueError(
+        raise PathDiverges(
             f"learning_rate={setting.learning_rate}: the path of gradient descent itself diverges, its loss is "
             f"{losses[bad[0]]:.3g} after step {bad[0]} and was {losses[0]:.3g} at the start. Give a smaller learning rate."
         )
@@ -138,16 +149,20 @@ def _flat_rates(learning_rate: Any, params: Params, num_steps: int) -> jax.Array
 def _read_update(momentum: float, nesterov: bool, dampening: float) -> Update:
     mass = _checks.number("momentum", momentum, minimum=0, below=1)
     loss = _checks.number("dampening", dampening, minimum=0, below=1)
+    if not isinstance(nesterov, bool):
+        raise TypeError(f"nesterov={nesterov!r} is not True or False. Give one of them.")
+    if loss and not mass:
+        raise ValueError(f"dampening={loss:g} came with momentum=0, where it would do nothing. Leave it out.")
     if nesterov and (mass == 0 or loss != 0):
         raise ValueError(
             f"nesterov=True came with momentum={mass:g} and dampening={loss:g}, expected a momentum above 0 and no "
             "dampening, as in PyTorch. Set momentum=0.9, say, and dampening=0."
         )
-    return Update(mass, bool(nesterov), loss if mass else 0.0)
+    return Update(mass, nesterov, loss)
 
 
 def _read_damping(hessian_damping: float, momentum: float) -> float:
-    damping = _checks.number("hessian_damping", hessian_damping)
+    damping = _checks.number("hessian_damping", hessian_damping, minimum=0)
     if damping and momentum:
         raise ValueError(
             f"hessian_damping={damping:g} came with momentum={momentum:g}, expected one of the two. Leave one out."
