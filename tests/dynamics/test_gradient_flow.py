@@ -23,6 +23,8 @@ from gradnoise.problem import from_arrays
 from gradnoise.process import Batches
 from gradnoise.spacetime import Spacetime
 
+pytestmark = pytest.mark.slow  # compiling takes a minute in all
+
 CASES = {(case["hyper"]["T"], case["hyper"]["B"]): case for case in TABLE["cases"] if case["landscape"] == "cubic1"}
 
 

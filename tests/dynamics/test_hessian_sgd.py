@@ -31,6 +31,8 @@ from gradnoise.problem import from_arrays
 from gradnoise.process import Batches
 from gradnoise.spacetime import Spacetime
 
+pytestmark = pytest.mark.slow  # compiling takes a minute in all
+
 FLAT = np.array([0.6, -0.8, 0.25])
 BY_WEIGHT, AS_VECTOR = {"a": np.array([0.1, 0.0]), "b": np.array(0.7)}, np.array([0.1, 0.0, 0.7])
 

@@ -28,6 +28,8 @@ from gradnoise.problem import from_arrays
 from gradnoise.process import Batches
 from gradnoise.spacetime import Spacetime
 
+pytestmark = pytest.mark.slow  # compiling takes a minute in all
+
 B, N = 2, 5
 ALPHAS = [0.7, 1.0, 1.5, 2.0]
 

@@ -5,6 +5,7 @@ from math import comb
 
 import jax
 import numpy as np
+import pytest
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
@@ -15,6 +16,8 @@ from gradnoise.dynamics.svag import svag
 from gradnoise.problem import from_arrays
 from gradnoise.process import Batches
 from gradnoise.spacetime import Spacetime
+
+pytestmark = pytest.mark.slow  # compiling takes a minute in all
 
 # Linear gradients: moments of any order in closed form, through the process itself.
 

@@ -44,7 +44,10 @@ def test_the_curves_are_those_of_predict_path_with_momentum_and_decay(finished):
     for batch in (1, 2, 4, 8, 16):
         for target in ("test", "gap"):
             found = finished["predicted"].sel(batch_size=batch, target=target)
-            np.testing.assert_allclose(found, path.curve(target, batch_size=batch).partial_sums.value, rtol=1e-12)
+            curve = path.curve(target, batch_size=batch)
+            expected = np.array(curve.partial_sums.value)
+            expected[~curve.domain.inside & (target == "gap"), 1:] = np.nan  # the gap has a domain of its own
+            np.testing.assert_allclose(found, expected, rtol=1e-12)
     np.testing.assert_allclose(finished["path_loss"], path.path_test)
     np.testing.assert_allclose(finished["test_coefficient"], path.test_coefficient.value, rtol=1e-12)
 
@@ -52,7 +55,7 @@ def test_the_curves_are_those_of_predict_path_with_momentum_and_decay(finished):
 def test_the_points_are_those_of_sgd_with_momentum_and_decay(finished):
     job = Job(small_problem(), SMALL, quiet)
     process = gn.sgd(job.problem, momentum=0.5, weight_decay=0.1)
-    key = jax.random.fold_in(job.key["path"], 8)
+    key = jax.random.fold_in(job.key["path"], 4)  # the fourth batch size
     runs = gn.simulate(process, job.params, gn.Spacetime(24 * 8, 8), 0.5, 200, key, every=3)
     found = finished["simulated"].sel(batch_size=8, target="gap")
     assert found["step"].values[np.isfinite(found)].tolist() == list(range(0, 25, 3))
@@ -111,7 +114,7 @@ def wide_problem():
 def test_without_replicas_nothing_is_simulated():
     found = group(SMALL.model_copy(update={"path_replicas": 0}))
     assert np.isnan(found["simulated"]).all()
-    assert np.isfinite(found["predicted"]).all()
+    assert np.isfinite(found["predicted"].sel(target="test")).all()
     assert not found["num_replicas"].any()
 
 

@@ -10,6 +10,8 @@ from gradnoise.stationary.fokker_planck import evolve_fokker_planck, solve_fokke
 from gradnoise.stationary.fokker_planck.solve import discretize, rate_matrix
 from gradnoise.testbeds import rotating_double_well as well
 
+pytestmark = pytest.mark.slow  # compiling takes a minute in all
+
 UNIT = [np.eye(1), np.eye(2)]
 
 

@@ -9,6 +9,8 @@ import pytest
 from gradnoise.stationary.fokker_planck import solve_fokker_planck
 from gradnoise.stationary.linear import linear_decomposition
 
+pytestmark = pytest.mark.slow  # compiling takes a minute in all
+
 UNIT = [np.eye(1), np.eye(2)]
 WORKED = np.array([[2.0, 0.3], [0.3, 1.0]]), np.array([[1.0, 0.4], [0.4, 0.2]])
 

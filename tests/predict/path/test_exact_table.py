@@ -35,7 +35,20 @@ LONGEST = 9
 BLOCK = 128
 """Pairs of rows a call, the last block filled up, for the same reason."""
 NODES = 16
-cases = pytest.mark.parametrize("case", TABLE["cases"], ids=lambda case: "-".join(map(str, case["hyper"].values())))
+
+
+def named(case, *marks):
+    return pytest.param(case, marks=marks, id="-".join(map(str, case["hyper"].values())))
+
+
+def compiles_alone(case):
+    return case["landscape"] == "mean_estimation" or {"beta", "lam"} & set(case["hyper"])
+
+
+cases = pytest.mark.parametrize("case", [named(case) for case in TABLE["cases"]])
+two_loop_cases = pytest.mark.parametrize(
+    "case", [named(case, *[pytest.mark.slow] * bool(compiles_alone(case))) for case in TABLE["cases"]]
+)
 PROBLEMS = {name: polynomial_landscape(each["points"], each["theta0"]) for name, each in TABLE["landscapes"].items()}
 
 
@@ -149,7 +162,7 @@ def test_one_loop_is_exact_through_order_2_in_the_test_loss_and_order_1_in_the_g
         assert abs(found[3] - expected) > 1e-3 * abs(expected)  # one loop ends here
 
 
-@cases
+@two_loop_cases
 def test_two_loops_are_exact_through_order_4_in_the_test_loss_and_order_3_in_the_gap(case):
     """With third and fourth cumulants of one row and pairs of distinct rows; momentum and hessian update alike."""
     reach = 0.12 / int(case["hyper"]["T"])

@@ -113,10 +113,11 @@ def test_held_out_loss_with_another_measured_function_and_rates_by_weight_is_exa
 FORMS = [
     ("three_weights", gn.Spacetime(3, 1, 2), "distinct", NESTEROV),
     ("penalized_held_out", gn.Spacetime(8, 2, 2), "drawn", {"weight_decay": 0.2, **HEAVY}),
-    pytest.param("mlp", gn.Spacetime(4, 2, sampling="subset"), "distinct", {}, marks=pytest.mark.slow),
+    ("mlp", gn.Spacetime(4, 2, sampling="subset"), "distinct", {}),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "spacetime", "training_set", "settings"), FORMS)
 def test_the_dense_form_is_the_mean_over_every_row(name, spacetime, training_set, settings):
     """Matrix recursions against second-order Taylor expansions row by row, in every target, to rounding."""

@@ -44,6 +44,7 @@ def test_a_curve_at_another_size_is_that_of_a_fresh_prediction(training_set, own
     assert path.curve(**sizes).spacetime == other
 
 
+@pytest.mark.slow
 def test_probes_serve_another_batch_size_as_a_fresh_prediction_with_the_same_key_does(getkey):
     settings = {"method": "probes", "num_probes": 6, "key": getkey(), "keep_displacement": True}
     own, other = gn.Spacetime(4, 2, 2, "reshuffle"), gn.Spacetime(10, 5, 2, "reshuffle")

@@ -87,6 +87,7 @@ def test_standard_errors_are_the_spread_of_the_means_of_fifty():
         assert (np.abs((z**2).mean(0) - 1) < 5 * np.sqrt(2 / 20)).all(), target
 
 
+@pytest.mark.slow
 def test_chunks_of_probes_and_examples_change_rounding_only(monkeypatch):
     """Five probes at once, or two by two with one of padding, the pool whole or example by example; one loop and two."""
     found, heard = [], []

@@ -284,7 +284,7 @@ class PathPrediction:
         share = _ratio(noise, np.abs(sums[-2]))
         end = int(np.argmax(share > NOISE_SHARE)) if (share > NOISE_SHARE).any() else len(share)
         inside, bound = np.arange(len(share)) < end, NOISE_SHARE
-        if target == "gap":
+        if target == "gap" and gap_weight(spacetime, self.training_set, self.num_pool):
             drop = np.abs(sums[0][0] - sums[0])
             share, bound = _ratio(noise, np.minimum(np.abs(sums[-2]), drop)), GAP_SHARE
             inside = inside & (share <= bound)
