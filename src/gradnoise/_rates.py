@@ -35,7 +35,7 @@ def learning_rates(learning_rate: Any, params: Params, num_steps: int, dtype: An
     Raises TypeError or ValueError, naming learning_rate, if it is none of these, or negative or not finite somewhere.
     """
     constant = jnp.ones(max(num_steps, 1), dtype)
-    if callable(learning_rate):
+    if callable(learning_rate) and not _is_tree_like(learning_rate, params):  # a network's tree may be callable
         learning_rate = _evaluate(learning_rate, num_steps)
     elif _is_tree_like(learning_rate, params):
         is_array = jax.tree.structure(learning_rate) == jax.tree.structure(0)
@@ -57,7 +57,8 @@ def learning_rates(learning_rate: Any, params: Params, num_steps: int, dtype: An
 
 def _is_tree_like(learning_rate: Any, params: Params) -> bool:
     """Whether it has the structure of params, each leaf a scalar or of that leaf's shape."""
-    if jax.tree.structure(learning_rate) != jax.tree.structure(params):
+    leaves = jax.tree.leaves(learning_rate)
+    if jax.tree.structure(learning_rate) != jax.tree.structure(params) or any(map(callable, leaves)):
         return False
     pairs = zip(jax.tree.leaves(learning_rate), jax.tree.leaves(params), strict=True)
     return all(np.shape(rate) in ((), np.shape(leaf)) for rate, leaf in pairs)

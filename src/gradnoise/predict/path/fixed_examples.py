@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from gradnoise.estimate import Estimate
+from gradnoise.predict.path.domain import NOISE_SHARE
 from gradnoise.predict.path.noise_weights import noise_weights
-from gradnoise.predict.path.prediction import NOISE_SHARE, PathPrediction
+from gradnoise.predict.path.prediction import PathPrediction
 from gradnoise.spacetime import Spacetime
 
 
