@@ -52,7 +52,7 @@ def estimate_simulation(
     >>> from gradnoise.problem import from_arrays
     >>> problem = from_arrays(lambda w, x: (w - x) ** 2 / 2, lambda key: np.float32(0), np.array([-1.0, 1.0]))
     >>> cost = estimate_simulation(sgd(problem), np.float32(1), Spacetime(4, 2), num_replicas=1000)
-    >>> 0 < cost.seconds < 60, cost.bytes < 4 * 2**30
+    >>> 0 < cost.seconds < 60, cost.bytes > 2**20
     (True, True)
 
     Raises what `simulate` raises.
