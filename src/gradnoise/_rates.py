@@ -35,9 +35,7 @@ def learning_rates(learning_rate: Any, params: Params, num_steps: int, dtype: An
     Raises TypeError or ValueError, naming learning_rate, if it is none of these, or negative or not finite somewhere.
     """
     constant = jnp.ones(max(num_steps, 1), dtype)
-    if callable(learning_rate) and not _is_tree_like(learning_rate, params):  # a network's tree may be callable
-        learning_rate = _evaluate(learning_rate, num_steps)
-    elif _is_tree_like(learning_rate, params):
+    if _is_tree_like(learning_rate, params):  # asked first: a network's tree may be callable
         is_array = jax.tree.structure(learning_rate) == jax.tree.structure(0)
         if is_array and np.shape(learning_rate) == (num_steps,):
             raise ValueError(
@@ -45,6 +43,8 @@ def learning_rates(learning_rate: Any, params: Params, num_steps: int, dtype: An
                 "function of the step for the latter, lambda step: rates[step], or params as a tuple of one array."
             )
         return Rates(jax.tree.map(lambda rate: jnp.asarray(_checked(rate), dtype), learning_rate), constant)
+    if callable(learning_rate):
+        learning_rate = _evaluate(learning_rate, num_steps)
     if jax.tree.structure(learning_rate) != jax.tree.structure(0):
         raise ValueError(_expected("has another structure or other shapes than params", num_steps))
     rates = _checked(learning_rate)

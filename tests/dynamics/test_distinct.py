@@ -11,7 +11,7 @@ import gradnoise as gn
 from cases import CASES
 from gradnoise.dynamics import sgd, simulate
 from gradnoise.estimate import from_samples
-from gradnoise.experiment.compare import OBSERVABLES
+from gradnoise.experiment.observables import OBSERVABLES
 from gradnoise.problem import Problem, from_arrays
 from gradnoise.spacetime import Spacetime
 

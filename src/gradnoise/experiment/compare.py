@@ -5,11 +5,9 @@ import numpy as np
 from gradnoise.dynamics import Simulation
 from gradnoise.estimate import Estimate, from_samples
 from gradnoise.experiment.comparison import Comparison, Expansion, judge
-from gradnoise.experiment.control_variates import subtract_controls
+from gradnoise.experiment.observables import OBSERVABLES, mean_of
 from gradnoise.experiment.same_run import facts, require_same, require_same_path, require_same_series
 from gradnoise.predict import Curve, PathCurve, PathPrediction
-
-OBSERVABLES = {"test": "test_loss", "train": "train_loss", "gap": "gap"}
 
 
 def compare(
@@ -70,22 +68,12 @@ def compare(
         table, expansion = _loops(prediction, simulation)
     else:
         table, expansion = _series(prediction, simulation)
-    simulated = _mean(simulation, OBSERVABLES[prediction.target], controls)
+    simulated = mean_of(simulation, prediction.target, controls)
     stderr = np.hypot(np.asarray(simulated.stderr)[:, None], table.stderr)
     return judge(
         prediction.target, prediction.learning_rate, simulation.steps, simulated, np.asarray(table.value), stderr,
         expansion, _rounding(simulation),
     )  # fmt: skip
-
-
-def _mean(simulation: Simulation, name: str, controls: Simulation | None) -> Estimate:
-    if controls is None:
-        return simulation.mean(name)
-    if simulation.controls:
-        raise ValueError(
-            "controls came with a simulation of variance_reduction, which has its own. Leave controls out."
-        )
-    return from_samples(subtract_controls(simulation, name, controls))
 
 
 def _series(prediction: Curve, simulation: Simulation) -> tuple[Estimate, Expansion]:

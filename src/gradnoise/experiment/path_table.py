@@ -8,11 +8,12 @@ import xarray as xr
 from scipy import stats
 
 from gradnoise.dynamics import Simulation
+from gradnoise.experiment.observables import OBSERVABLES
 from gradnoise.predict import PathPrediction
 from gradnoise.predict.path import batch_choice
 from gradnoise.predict.path.cost import PathCost
 
-OBSERVABLES = {"test": "test_loss", "gap": "gap"}
+TARGETS = ("test", "gap")
 SHARE = 0.01
 """A doubling of the batch that changes the loss by less no longer pays."""
 
@@ -30,15 +31,15 @@ def path_table(
 ) -> xr.Dataset:
     """Curves at every batch size, with the runs that were simulated (none: NaN), and the coefficient of 1/B."""
     steps, sizes = np.arange(prediction.spacetime.num_steps + 1), list(batch_sizes)
-    curves = {(b, t): prediction.curve(t, batch_size=b) for b in sizes for t in OBSERVABLES}
+    curves = {(b, t): prediction.curve(t, batch_size=b) for b in sizes for t in TARGETS}
     ends = [curves[b, "test"].domain.end for b in sizes]  # type: ignore[union-attr]
     means, errors = _simulated(sizes, runs, steps)
     values, spreads = (
-        np.array([[getattr(curves[b, t].partial_sums, part) for t in OBSERVABLES] for b in sizes])
+        np.array([[getattr(curves[b, t].partial_sums, part) for t in TARGETS] for b in sizes])
         for part in ("value", "stderr")
     )
-    outside = ~np.array([[curves[b, t].domain.inside for t in OBSERVABLES] for b in sizes])  # type: ignore[union-attr]
-    values[:, list(OBSERVABLES).index("gap"), :, 1:][outside[:, -1]] = np.nan  # a domain of its own
+    outside = ~np.array([[curves[b, t].domain.inside for t in TARGETS] for b in sizes])  # type: ignore[union-attr]
+    values[:, list(TARGETS).index("gap"), :, 1:][outside[:, -1]] = np.nan  # a domain of its own
     curve = ("batch_size", "target", "step")
     variables = {
         "predicted": ((*curve, "loops"), values),
@@ -52,7 +53,7 @@ def path_table(
         "num_replicas": (("batch_size",), [runs[b].num_replicas if b in runs else 0 for b in sizes]),
         "num_diverged": (("batch_size",), [int((runs[b].diverged_at >= 0).sum()) if b in runs else 0 for b in sizes]),
     }  # fmt: skip
-    coords = {"batch_size": sizes, "target": list(OBSERVABLES), "step": steps, "loops": np.arange(values.shape[-1])}
+    coords = {"batch_size": sizes, "target": list(TARGETS), "step": steps, "loops": np.arange(values.shape[-1])}
     table = xr.Dataset({**variables, **_choice(prediction, sizes)}, coords, _attributes(prediction))
     table = table.assign(_residuals(table))
     return table.assign_attrs(_cost(table, prediction, cost))
@@ -62,12 +63,12 @@ def _simulated(
     sizes: Sequence[int], runs: Mapping[int, Simulation], steps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Means over replicas and their errors at the recorded steps; NaN between them, and from the first divergence on."""
-    means = np.full((len(sizes), len(OBSERVABLES), len(steps)), np.nan)
+    means = np.full((len(sizes), len(TARGETS), len(steps)), np.nan)
     errors = means.copy()
     for i, batch in enumerate(sizes):
-        for j, name in enumerate(OBSERVABLES.values()):
+        for j, target in enumerate(TARGETS):
             if batch in runs:
-                samples = np.asarray(runs[batch].observables[name], dtype=float)
+                samples = np.asarray(runs[batch].observables[OBSERVABLES[target]], dtype=float)
                 means[i, j, runs[batch].steps] = samples.mean(axis=0)
                 errors[i, j, runs[batch].steps] = samples.std(axis=0, ddof=1) / np.sqrt(len(samples))
     return means, errors

@@ -18,7 +18,7 @@ from gradnoise.estimate import Estimate
 from gradnoise.experiment.path_controls import CONTROLLED, control_name, on_weights, path_observables, with_companions
 from gradnoise.experiment.same_run import Run, require_same_path
 from gradnoise.predict import PathCurve, PathPrediction, predict_path
-from gradnoise.predict.path.path import DENSE_LIMIT
+from gradnoise.predict.path.methods import DENSE_LIMIT
 from gradnoise.problem import Problem
 from gradnoise.process import Process
 from gradnoise.spacetime import Spacetime

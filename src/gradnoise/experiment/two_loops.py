@@ -3,13 +3,10 @@
 from dataclasses import replace
 
 from gradnoise.dynamics import Simulation
-from gradnoise.estimate import Estimate, from_samples
-from gradnoise.experiment.control_variates import subtract_controls
+from gradnoise.experiment.observables import OBSERVABLES, mean_of
 from gradnoise.experiment.same_run import require_same_path
 from gradnoise.predict import PathPrediction
 from gradnoise.predict.path.second_loop import FittedLoop
-
-OBSERVABLES = {"test": "test_loss", "train": "train_loss", "gap": "gap"}
 
 
 def fit_two_loops(
@@ -65,12 +62,6 @@ def fit_two_loops(
             f"batch_size={simulated.batch_size} is outside the expansion: noise passes {curve.domain.bound:g} of the loss "
             f"at step {curve.domain.end}, and higher loops would be taken for the second. Simulate a larger batch."
         )
-    means = {target: _mean(simulation, name, controls) for target, name in OBSERVABLES.items()}
+    means = {target: mean_of(simulation, target, controls) for target in OBSERVABLES}
     fitted = FittedLoop(simulated, simulation.num_replicas, simulation.steps, **means)
     return replace(one_loop, num_loops=2, fitted=fitted)
-
-
-def _mean(simulation: Simulation, name: str, controls: Simulation | None) -> Estimate:
-    if controls is None:
-        return simulation.mean(name)
-    return from_samples(subtract_controls(simulation, name, controls))

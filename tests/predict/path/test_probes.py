@@ -93,7 +93,7 @@ def test_chunks_of_probes_and_examples_change_rounding_only(monkeypatch):
     found, heard = [], []
     settings = {"num_probes": 5, "num_loops": 2, "keep_displacement": True, "key": jax.random.key(3)}
     for width, chunk in ((6, 3), (2, 1)):
-        monkeypatch.setattr(engines, "_fit", lambda *arguments, sizes=(width, chunk): sizes)
+        monkeypatch.setattr(engines, "plan_chunks", lambda *arguments, sizes=(width, chunk): sizes)
         report = lambda done, total: heard.append((done, total))  # noqa: E731
         path = predict_path(*ONE, GRID, 0.1, method="probes", progress=report, **settings)
         assert heard[-1] == (5, 5)

@@ -14,8 +14,9 @@ from gradnoise.estimate import Estimate, exact, from_samples
 from gradnoise.measure.derivatives import directional
 from gradnoise.predict.path.dense import linearized, mean_hessian
 from gradnoise.predict.path.engines import dense_block
-from gradnoise.predict.path.final import Given, final_test, over_probes_of, read_method, require_fresh
-from gradnoise.predict.path.landscape import Landscape
+from gradnoise.predict.path.final import DIFFERENTIABLE, Given, final_test, over_probes_of, require_fresh
+from gradnoise.predict.path.landscape import Landscape, tested
+from gradnoise.predict.path.methods import choose_method, read_probes
 from gradnoise.predict.path.probes import Motion
 from gradnoise.predict.path.setting import Setting, read_setting, walk
 from gradnoise.predict.path.update import Update
@@ -95,13 +96,14 @@ def step_attribution(
             hessian_damping,
         )  # fmt: skip
         require_fresh(setting, "step_attribution")
-        method, count = read_method(method, setting, num_probes, key)
+        method = choose_method(method, setting, DIFFERENTIABLE)
+        count = read_probes(num_probes, key, needed=method == "probes")
         path = walk(setting)
         if method == "dense":
             samples = np.asarray(run_adjoint_on(setting, path, dense_block(setting, memory)).mean(1))[None]
         else:
             samples = _by_probes(setting, count, key, memory, progress)
-        end = setting.motion.landscape.mean_measured(path[-1], setting.pool if setting.test is None else setting.test)
+        end = setting.motion.landscape.mean_measured(path[-1], tested(setting.pool, setting.test))
     found = from_samples(samples) if method == "probes" else exact(samples[0], setting.num_pool)
     return StepAttribution(
         found.value, found.stderr, found.num_samples, batch_size=spacetime.batch_size, path_loss=float(end),
@@ -163,9 +165,9 @@ def run_adjoint(
     Lambda <- M^T Lambda M + J.(b^T lambda) in the block of the weights.
     """
     end, size = path[-1], path.shape[1]
-    tested = pool if test is None else test
-    slope = jax.grad(lambda w: landscape.mean_measured(w, tested))(end)
-    bend = mean_hessian(landscape, landscape.measured, block, end, tested, None)
+    measured_on = tested(pool, test)
+    slope = jax.grad(lambda w: landscape.mean_measured(w, measured_on))(end)
+    bend = mean_hessian(landscape, landscape.measured, block, end, measured_on, None)
     rest = (update.num_slots - 1) * size
 
     def body(carry: Any, inputs: Any) -> tuple[Any, jax.Array]:

@@ -1,15 +1,15 @@
 """What a prediction along the path will cost, counted before anything runs, beside plain simulation."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from gradnoise import _checks, _memory, _tree
-from gradnoise._liveness import working_bytes
+from gradnoise import _memory, _tree
 from gradnoise._types import Params
-from gradnoise.predict.path.noise_weights import classes
-from gradnoise.predict.path.path import DENSE_LIMIT, METHODS, NUM_PROBES
+from gradnoise.predict.path.chunks import direction_bytes
+from gradnoise.predict.path.methods import choose_method, read_probes
+from gradnoise.predict.path.noise_weights import num_classes
 from gradnoise.predict.path.setting import Setting, read_setting
 from gradnoise.problem import Problem
 from gradnoise.spacetime import Spacetime
@@ -61,12 +61,10 @@ def estimate_path(
 
     Raises what `predict_path` raises for wrong arguments.
     """
-    if method is not None:
-        _checks.one_of("method", method, METHODS)
-    wanted = NUM_PROBES if num_probes is None else _checks.integer("num_probes", num_probes, minimum=2)
+    wanted = read_probes(num_probes, None, needed=False)
     with jax.enable_x64(True):
         setting = read_setting(problem, params, spacetime, 0.0, training_set, momentum, False, 0.0, 0.0, 0.0)
-        method = method or ("dense" if setting.num_weights <= DENSE_LIMIT else "probes")
+        method = choose_method(method, setting)
         steps, tests = spacetime.num_steps, _test_share(setting)
         each = {"dense": _dense, "probes": _probes, "rows": _probes}[method](setting, tests)
         probes = {"dense": 1, "probes": wanted, "rows": _num_rows(setting)}[method]
@@ -101,18 +99,12 @@ def _dense(setting: Setting, tests: float) -> float:
 
 
 def _num_rows(setting: Setting) -> int:
-    kinds = dict.fromkeys((*setting.kinds, *(("same",) if setting.is_drawn else ())))
-    return setting.num_pool * sum(int(classes(kind, setting.spacetime).max(initial=0)) + 1 for kind in kinds)
+    return setting.num_pool * sum(num_classes(kind, setting.spacetime) for kind in setting.kinds)
 
 
 def _bytes(setting: Setting, method: str, probes: int, memory: int | str | None) -> int:
     """Working memory of one direction times those treated at a time, and the P x P matrices; at most the room there is."""
-
-    def second(vector: jax.Array) -> Any:
-        gradient: Any = lambda w: setting.motion.landscape.mean_gradient(w, setting.pool)  # noqa: E731
-        return jax.jvp(lambda w: jax.jvp(gradient, (w,), (vector,))[1], (setting.start,), (vector,))[1]
-
-    one = working_bytes(second, setting.start)
+    one = direction_bytes(setting)
     size = setting.num_weights * setting.motion.update.num_slots
     fixed = 8 * len(setting.kinds) * (12 * size**2 if method == "dense" else 0)
     directions = min(setting.num_weights, 16) if method == "dense" else probes * len(setting.kinds)

@@ -1,30 +1,27 @@
 """From a setting to samples: the dense recursion, random probes in chunks, or every row; within the memory allowed."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gradnoise import _checks, _memory
 from gradnoise._liveness import working_bytes
 from gradnoise._types import Key
+from gradnoise.predict.path.chunks import RESERVE, Progress, chunk_numbers, direction_bytes, over_devices, plan_chunks
 from gradnoise.predict.path.dense import Pattern, run_dense
-from gradnoise.predict.path.noise_weights import classes
+from gradnoise.predict.path.noise_weights import num_classes
 from gradnoise.predict.path.prediction import Pairs, Samples
 from gradnoise.predict.path.probes import Draws, Record, run_probes
 from gradnoise.predict.path.sampling import draw_pairs, draw_probes, every_row
 from gradnoise.predict.path.setting import Setting
 from gradnoise.predict.path.two_loops import run_pairs
 
-Progress = Callable[[int, int], None] | None
 Means = tuple[np.ndarray, np.ndarray]
 """Mean loss on the path over pool and test examples, (T+1,) each."""
 
-RESERVE = 2**28  # compiled code and results
 CHUNK_BYTES = 2**27  # what one pass over examples may take for speed: more gains nothing
 MAX_ROW_PROBES = 200_000
 ROWS_AT_ONCE = 1024
@@ -50,9 +47,9 @@ def run_dense_on(
     never = setting.spacetime.num_steps + 1
     patterns = []
     for kind in setting.kinds:
-        columns = classes(kind, setting.spacetime).max(initial=0) + 1 if kind == "column" else 1
+        columns = num_classes(kind, setting.spacetime) if kind == "column" else 1
         reset = setting.spacetime.steps_per_epoch if kind == "epoch" else never
-        patterns.append(Pattern(kind, 0 if kind == "fresh" else int(columns), reset))
+        patterns.append(Pattern(kind, 0 if kind == "fresh" else columns, reset))
     return run_dense(
         setting.motion.landscape, setting.motion.update, tuple(patterns), block, setting.is_drawn,
         setting.start, rates, setting.pool, setting.test, shares, strengths,
@@ -62,11 +59,11 @@ def run_dense_on(
 def dense_block(setting: Setting, memory: int | str | None) -> int:
     """How many directions the dense form treats at a time."""
     num_weights, size = setting.num_weights, setting.num_weights * setting.motion.update.num_slots
-    carried = sum(classes(k, setting.spacetime).max(initial=0) + 1 for k in setting.kinds if k == "column") + 2
+    carried = sum(num_classes(k, setting.spacetime) for k in setting.kinds if k == "column") + 2
     fixed = 8 * (12 * len(setting.kinds) * size**2 + 2 * carried * setting.num_pool * size)
     fixed += 8 * len(setting.kinds) * (setting.spacetime.num_steps + 1) * num_weights
     room = _memory.room(memory, RESERVE)
-    one = working_bytes(lambda v: _third(setting, v), setting.start)
+    one = direction_bytes(setting)
     if fixed + one > room:
         raise MemoryError(
             f"memory: the dense form of {num_weights} weights and {setting.num_pool} examples needs about "
@@ -74,11 +71,6 @@ def dense_block(setting: Setting, memory: int | str | None) -> int:
             'method="probes", or allow more memory.'
         )
     return int(np.clip(min(room - fixed, CHUNK_BYTES) // one, 1, num_weights))
-
-
-def _third(setting: Setting, vector: jax.Array) -> jax.Array:
-    gradient = lambda w: setting.motion.landscape.mean_gradient(w, setting.pool)  # noqa: E731
-    return jax.jvp(lambda w: jax.jvp(gradient, (w,), (vector,))[1], (setting.start,), (vector,))[1]
 
 
 def probe_samples(
@@ -92,10 +84,10 @@ def probe_samples(
         draws = draw_probes(*chosen, np.arange(count), count)
         return working_bytes(lambda rows: _run(setting, chunk, draws._replace(rows=rows), keep_shift), draws.rows)
 
-    width, chunk = _fit(setting, num_probes, bytes_of, memory)
+    width, chunk = plan_chunks(setting, num_probes, bytes_of, memory)
     pieces = []
-    for numbers in _numbers(num_probes, width, progress):
-        record = _run(setting, chunk, _shard(draw_probes(*chosen, numbers, num_probes)), keep_shift)
+    for numbers in chunk_numbers(num_probes, width, progress):
+        record = _run(setting, chunk, over_devices(draw_probes(*chosen, numbers, num_probes)), keep_shift)
         pieces.append(jax.tree.map(np.asarray, record))
     return _collect(pieces, num_probes)
 
@@ -117,9 +109,8 @@ def _collect(pieces: list[Record], count: int) -> tuple[Means, Samples]:
         second = np.sum([piece.shift_square for piece in pieces], axis=0) / count
         variance = np.clip(second - shift**2, 0, None) / max(count - 1, 1)
     samples = Samples(
-        joined("pool"), joined("test"), joined("slope") ** 2, joined("cross"), joined("tied"), shift, variance
+        joined("pool"), joined("test"), joined("slope") ** 2, joined("cross") ** 2, joined("tied"), shift, variance
     )
-    samples = replace(samples, cross_square=samples.cross_square**2)
     return (np.asarray(pieces[0].path_pool), np.asarray(pieces[0].path_test)), samples
 
 
@@ -182,10 +173,10 @@ def pair_samples(
         rows, tied = draw_pairs(spacetime, setting.num_pool, own, np.zeros(count, int))
         return working_bytes(lambda rows: run(chunk, rows, tied), rows)
 
-    width, chunk = _fit(setting, num_pairs, bytes_of, memory)
+    width, chunk = plan_chunks(setting, num_pairs, bytes_of, memory)
     pieces = [
-        jax.tree.map(np.asarray, run(chunk, *_shard(draw_pairs(spacetime, setting.num_pool, own, numbers))))
-        for numbers in _numbers(num_pairs, width, progress)
+        jax.tree.map(np.asarray, run(chunk, *over_devices(draw_pairs(spacetime, setting.num_pool, own, numbers))))
+        for numbers in chunk_numbers(num_pairs, width, progress)
     ]
     pool, test, tied = (
         np.concatenate([piece[name] for piece in pieces], axis=1).swapaxes(0, 1)[:num_pairs]
@@ -193,44 +184,3 @@ def pair_samples(
     )
     weights = np.array([1.0, 0.5])  # of s_a^3 and s_a^2 s_b^2
     return replace(samples, pairs=Pairs(pool @ weights, test @ weights, tied.sum(-1)))
-
-
-def _fit(
-    setting: Setting, count: int, bytes_of: Callable[[int, int], int], memory: int | str | None
-) -> tuple[int, int]:
-    """(probes a chunk, examples a pass) within memory: even (partners stay together), a multiple of
-    the devices."""
-    room, devices = _memory.room(memory, RESERVE), len(jax.devices())
-    least = min(count, 2) * devices
-    chunk = setting.num_pool
-    while True:
-        small, large = bytes_of(1, chunk), bytes_of(2, chunk)
-        each = max(large - small, 1)
-        if small + each * (least - 1) <= room or chunk == 1:
-            break
-        chunk = -(-chunk // 2)
-    if small + each * (least - 1) > room:
-        raise MemoryError(
-            f"memory: {least} probes of {setting.num_weights} weights need about "
-            f"{_memory.format_memory(small + each * (least - 1))}, expected at most {_memory.format_memory(max(room, 0))}. "
-            "Allow more memory."
-        )
-    width = int(np.clip((room - small) // each + 1, least, count))
-    num_chunks = -(-count // width)
-    width = -(-count // num_chunks)
-    step = devices * (1 + devices % 2)
-    return -(-width // step) * step, chunk
-
-
-def _numbers(count: int, width: int, progress: Progress) -> Iterator[np.ndarray]:
-    """The numbers of the probes, chunk by chunk, the last one padded."""
-    for start in range(0, count, width):
-        yield np.arange(start, start + width)
-        if progress is not None:
-            progress(min(start + width, count), count)
-
-
-def _shard(draws: Any) -> Any:
-    """Probes over all devices."""
-    sharding = NamedSharding(Mesh(np.array(jax.devices()), ("probes",)), PartitionSpec("probes"))
-    return jax.tree.map(lambda leaf: jax.device_put(leaf, sharding) if np.ndim(leaf) else leaf, draws)

@@ -12,8 +12,9 @@ from gradnoise._liveness import working_bytes
 from gradnoise._types import Params
 from gradnoise.estimate import Estimate, exact
 from gradnoise.predict.path.attribution import run_adjoint_on
-from gradnoise.predict.path.engines import MAX_ROW_PROBES, _fit, _numbers, _shard, dense_block, run_dense_on
-from gradnoise.predict.path.final import check_states, final_test, pattern_weights
+from gradnoise.predict.path.chunks import chunk_numbers, over_devices, plan_chunks
+from gradnoise.predict.path.engines import MAX_ROW_PROBES, dense_block, run_dense_on
+from gradnoise.predict.path.final import check_states, final_test
 from gradnoise.predict.path.probes import Motion
 from gradnoise.predict.path.sampling import every_row
 from gradnoise.predict.path.setting import Setting, read_setting, walk
@@ -106,7 +107,7 @@ def example_attribution(
 
 def _slopes(setting: Setting, block: int) -> tuple[tuple[float, float], list[np.ndarray]]:
     """Path loss and one-loop part, and their derivatives in the shares, (n,) each."""
-    weights = pattern_weights(setting)
+    weights = setting.pattern_weights
 
     def parts(shares: jax.Array) -> tuple[jax.Array, jax.Array]:
         record = run_dense_on(setting, setting.rates, block, shares)
@@ -120,7 +121,7 @@ def _slopes(setting: Setting, block: int) -> tuple[tuple[float, float], list[np.
 def _own(setting: Setting, path: jax.Array, block: int, memory: int | str | None) -> np.ndarray:
     """(n,): own contributions, weighted over the patterns."""
     total = np.zeros(setting.num_pool)
-    for kind, weight in zip(setting.kinds, pattern_weights(setting), strict=True):
+    for kind, weight in zip(setting.kinds, setting.pattern_weights, strict=True):
         if kind == "fresh":
             total += weight * np.asarray(run_adjoint_on(setting, path, block).sum(0))
         else:
@@ -146,11 +147,11 @@ def _rows(setting: Setting, kind: str, memory: int | str | None) -> np.ndarray:
     def bytes_of(size: int, chunk: int) -> int:
         return working_bytes(partial(run, chunk), draws.rows[:size], draws.kicks[:size])
 
-    width, chunk = _fit(setting, count, bytes_of, memory)
+    width, chunk = plan_chunks(setting, count, bytes_of, memory)
     pieces = []
-    for numbers in _numbers(count, width, None):
+    for numbers in chunk_numbers(count, width, None):
         place = np.minimum(numbers, count - 1)
-        pieces.append(np.asarray(run(chunk, *_shard((draws.rows[place], draws.kicks[place])))))
+        pieces.append(np.asarray(run(chunk, *over_devices((draws.rows[place], draws.kicks[place])))))
     return np.concatenate(pieces)[:count].reshape(-1, setting.num_pool).sum(0)
 
 

@@ -15,14 +15,15 @@ import numpy as np
 from gradnoise import _checks, _memory
 from gradnoise._liveness import working_bytes
 from gradnoise._types import Examples, Key
-from gradnoise.predict.path.engines import RESERVE, Progress, _fit, _numbers, _shard
-from gradnoise.predict.path.noise_weights import classes, noise_weights
-from gradnoise.predict.path.path import DENSE_LIMIT, NUM_PROBES
+from gradnoise.predict.path.chunks import RESERVE, Progress, chunk_numbers, over_devices, plan_chunks
+from gradnoise.predict.path.landscape import tested
+from gradnoise.predict.path.noise_weights import noise_weights, num_classes
 from gradnoise.predict.path.probes import Motion, noisy_step, second_order
 from gradnoise.predict.path.sampling import draw_probes
 from gradnoise.predict.path.setting import Setting
 
-METHODS = ("dense", "probes")
+DIFFERENTIABLE = ("dense", "probes")
+"""Methods that have a derivative."""
 
 
 def final_test(
@@ -52,7 +53,7 @@ def final_test(
 
     inputs = jnp.arange(len(rates)), rates, rows.T, kicks.T
     (path, first, second), _ = jax.lax.scan(body, (state, zeros, zeros), inputs)
-    mean = lambda w: motion.landscape.mean_measured(w, pool if test is None else test)  # noqa: E731
+    mean = lambda w: motion.landscape.mean_measured(w, tested(pool, test))  # noqa: E731
     _, coefficients = jax.vmap(lambda x, y: second_order(mean, path[0], x, y))(first[:, 0], second[:, 0])
     return mean(path[0]), coefficients
 
@@ -66,7 +67,7 @@ def path_test(motion: Motion, start: jax.Array, rates: jax.Array, pool: Examples
         return noisy_step(motion, path, pool, rate, step == 0, []), None
 
     path, _ = jax.lax.scan(body, motion.update.start(start), (jnp.arange(len(rates)), rates))
-    return motion.landscape.mean_measured(path[0], pool if test is None else test)
+    return motion.landscape.mean_measured(path[0], tested(pool, test))
 
 
 class Given(NamedTuple):
@@ -94,7 +95,7 @@ def over_probes_of(
     """
     own = jax.random.fold_in(_checks.random_key("key", key), 0)
     chosen = setting.spacetime, setting.kinds, setting.num_pool, setting.is_drawn, own
-    weights = jnp.asarray(pattern_weights(setting))
+    weights = jnp.asarray(setting.pattern_weights)
     given = Given(setting.start, setting.rates, setting.pool, setting.test, strengths, weights)
     leaves, structure = jax.tree.flatten(given)
     shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
@@ -103,10 +104,10 @@ def over_probes_of(
         rows = count, len(setting.kinds), setting.spacetime.num_steps
         return _bytes(function, _chunked(setting, chunk), structure, shapes, rows)
 
-    width, chunk = _fit(setting, num_probes, bytes_of, memory)
+    width, chunk = plan_chunks(setting, num_probes, bytes_of, memory)
     motion, pieces = _chunked(setting, chunk), []
-    for numbers in _numbers(num_probes, width, progress):
-        rows = _shard(draw_probes(*chosen, numbers, num_probes).rows)
+    for numbers in chunk_numbers(num_probes, width, progress):
+        rows = over_devices(draw_probes(*chosen, numbers, num_probes).rows)
         pieces.append(jax.tree.map(np.asarray, _over(function, motion, given, rows)))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:num_probes], *pieces)
 
@@ -127,37 +128,10 @@ def _bytes(function: Function, motion: Motion, structure: Any, shapes: tuple, ro
     return working_bytes(partial(_over, function, motion), given, jax.ShapeDtypeStruct(rows, jnp.int64))
 
 
-def pattern_weights(setting: Setting) -> np.ndarray:
-    """The weight of each of the setting's patterns in the one-loop part, (K,)."""
-    weights = noise_weights(setting.spacetime, setting.training_set, setting.num_pool)
-    return np.array([float(weights.get(kind, 0)) for kind in setting.kinds])
-
-
-def read_method(method: str | None, setting: Setting, num_probes: int | None, key: Any) -> tuple[str, int]:
-    """ "dense" or "probes" (the default above 1000 weights, or with hessian damping), and how many probes."""
-    damped = bool(setting.motion.hessian_damping)
-    if method is None:
-        method = "dense" if setting.num_weights <= DENSE_LIMIT and not damped else "probes"
-    _checks.one_of("method", method, METHODS)
-    if method == "dense" and damped:
-        raise ValueError(
-            f'hessian_damping={setting.motion.hessian_damping:g} is not in the dense form. Use method="probes".'
-        )
-    if method == "probes":
-        if key is None:
-            raise ValueError(
-                "key is missing, expected a random key: probes draw examples. Give jax.random.key(0), say."
-            )
-        _checks.random_key("key", key)
-    return method, NUM_PROBES if num_probes is None else _checks.integer("num_probes", num_probes, minimum=2)
-
-
 def check_states(setting: Setting, memory: int | str | None) -> None:
     """MemoryError where reverse mode through the dense form, which keeps the matrices of every step, does not fit."""
     size = setting.num_weights * setting.motion.update.num_slots
-    carried = sum(
-        1 + int(classes(kind, setting.spacetime).max(initial=0)) for kind in setting.kinds if kind == "column"
-    )
+    carried = sum(num_classes(kind, setting.spacetime) for kind in setting.kinds if kind == "column")
     carried += sum(kind in ("epoch", "same") for kind in setting.kinds) + setting.is_drawn
     needed = 8 * (setting.spacetime.num_steps + 8) * size * (len(setting.kinds) * size + carried * setting.num_pool)
     room = _memory.room(memory, RESERVE)

@@ -56,6 +56,11 @@ def weighted_sum(
     return sum_chunks(body, (examples, shares), chunk)
 
 
+def tested(pool: Examples, test: Examples) -> Examples:
+    """The examples over which test loss is measured: the pool where there are no others (None)."""
+    return pool if test is None else test
+
+
 @lru_cache(maxsize=64)
 def _functions(problem: Problem, structure: Any, shapes: tuple[tuple[int, ...], ...]) -> tuple[Function, Function]:
     """Loss and measured of flat weights; the same objects for the same problem, so that they compile once."""

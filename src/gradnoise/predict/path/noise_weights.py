@@ -11,6 +11,7 @@ linear in the weights. So each pattern is worked out once, and every batch size 
 Source: loop.md section 12, the table of W; the finite pool is derived in docs/theory/loop.md.
 """
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -36,6 +37,11 @@ def classes(kind: str, spacetime: Spacetime) -> np.ndarray:
     return steps % spacetime.steps_per_epoch if kind == "column" else steps // spacetime.steps_per_epoch
 
 
+def num_classes(kind: str, spacetime: Spacetime) -> int:
+    """How many classes the steps fall into; 1 for no steps."""
+    return int(classes(kind, spacetime).max(initial=0)) + 1
+
+
 def noise_weights(spacetime: Spacetime, training_set: str, num_pool: int) -> dict[str, Fraction]:
     """The weight of each pattern, kind -> weight; kinds of weight zero are left out.
 
@@ -54,6 +60,12 @@ def noise_weights(spacetime: Spacetime, training_set: str, num_pool: int) -> dic
         weights = {kind: weight * Fraction(num_pool, num_pool - 1) for kind, weight in weights.items()}
         weights["same"] = weights.get("same", Fraction(0)) - Fraction(1, num_pool - 1)
     return {kind: weights[kind] for kind in KINDS if weights.get(kind)}
+
+
+def pattern_weights(kinds: Sequence[str], spacetime: Spacetime, training_set: str, num_pool: int) -> np.ndarray:
+    """The weights of the given kinds as floats, shape (K,), zero for one that the spacetime does not need."""
+    weights = noise_weights(spacetime, training_set, num_pool)
+    return np.array([float(weights.get(kind, 0)) for kind in kinds])
 
 
 def _independent_rows(spacetime: Spacetime, training_set: str) -> dict[str, Fraction]:

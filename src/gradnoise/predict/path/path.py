@@ -9,15 +9,11 @@ import numpy as np
 from gradnoise import _checks
 from gradnoise._types import Key, Params
 from gradnoise.predict.path.engines import dense_samples, exact_samples, pair_samples, probe_samples, require_pairs
+from gradnoise.predict.path.methods import choose_method, read_probes
 from gradnoise.predict.path.prediction import PathPrediction
 from gradnoise.predict.path.setting import read_setting, walk
 from gradnoise.problem import Problem
 from gradnoise.spacetime import Spacetime
-
-METHODS = ("dense", "probes", "rows")
-DENSE_LIMIT = 1000
-"""Most weights for which the dense form is taken unless asked for."""
-NUM_PROBES = 100
 
 
 def predict_path(
@@ -71,7 +67,6 @@ def predict_path(
 
     Source: loop.md section 12; docs/theory/loop.md.
     """
-    method = _choose(method, params, hessian_damping)
     num_loops = _checks.integer("num_loops", num_loops, maximum=2)
     if max_relative_error is not None:
         max_relative_error = _checks.number("max_relative_error", max_relative_error, above=0)
@@ -80,13 +75,10 @@ def predict_path(
             problem, params, spacetime, learning_rate, training_set, momentum, nesterov, dampening, weight_decay,
             hessian_damping,
         )  # fmt: skip
-        if method == "dense" and hessian_damping:
-            raise ValueError(
-                f'hessian_damping={hessian_damping:g} is not in the dense form. Use method="probes" or "rows".'
-            )
+        method = choose_method(method, setting)
         if num_loops == 2:
             require_pairs(setting)
-        wanted = _read_probes(num_probes, key, needed=method == "probes" or num_loops == 2)
+        wanted = read_probes(num_probes, key, needed=method == "probes" or num_loops == 2)
         path = walk(setting)
         keep = method != "probes" if keep_displacement is None else bool(keep_displacement)
         if method == "dense":
@@ -106,21 +98,6 @@ def predict_path(
     if max_relative_error is not None:
         _check_errors(prediction, max_relative_error, wanted)
     return prediction
-
-
-def _choose(method: str | None, params: Params, hessian_damping: float) -> str:
-    if method is not None:
-        return _checks.one_of("method", method, METHODS)
-    small = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params)) <= DENSE_LIMIT
-    return "dense" if small and not hessian_damping else "probes"
-
-
-def _read_probes(num_probes: int | None, key: Any, needed: bool) -> int:
-    if needed and key is None:
-        raise ValueError("key is missing, expected a random key: probes draw examples. Give jax.random.key(0), say.")
-    if key is not None:
-        _checks.random_key("key", key)
-    return NUM_PROBES if num_probes is None else _checks.integer("num_probes", num_probes, minimum=2)
 
 
 def _check_errors(prediction: PathPrediction, allowed: float, num_probes: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from gradnoise import _checks
 from gradnoise.estimate import Estimate, exact, from_samples
 from gradnoise.predict.path.domain import GAP_SHARE, NOISE_SHARE, Domain
-from gradnoise.predict.path.noise_weights import gap_weight, noise_weights
+from gradnoise.predict.path.noise_weights import gap_weight, noise_weights, pattern_weights
 from gradnoise.predict.path.second_loop import FittedLoop, second_coefficient, two_loops
 from gradnoise.spacetime import Spacetime
 
@@ -190,8 +190,7 @@ class PathPrediction:
         return resized
 
     def _weights(self, spacetime: Spacetime) -> np.ndarray:
-        weights = noise_weights(spacetime, self.training_set, self.num_pool)
-        return np.array([float(weights.get(kind, 0)) for kind in self.kinds])
+        return pattern_weights(self.kinds, spacetime, self.training_set, self.num_pool)
 
     def estimate(self, samples: np.ndarray) -> Estimate:
         """The mean over probes (the first axis); exact for the methods that draw nothing."""

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from gradnoise import _tree
 from gradnoise._types import Examples
-from gradnoise.predict.path.landscape import Landscape
+from gradnoise.predict.path.landscape import Landscape, tested
 from gradnoise.predict.path.update import Update
 
 
@@ -164,7 +164,7 @@ def _record(
 
     on_pool = over(pool)
     on_test = on_pool if test is None else over(test)
-    mean = lambda w: landscape.mean_measured(w, pool if test is None else test)  # noqa: E731
+    mean = lambda w: landscape.mean_measured(w, tested(pool, test))  # noqa: E731
 
     def mixed(a: jax.Array, b: jax.Array) -> jax.Array:
         return jax.jvp(lambda w: jax.jvp(mean, (w,), (a,))[1], (path,), (b,))[1]

@@ -12,16 +12,16 @@ from gradnoise._types import Key, Params
 from gradnoise.estimate import Estimate, exact, from_samples
 from gradnoise.predict.path.engines import dense_block, run_dense_on
 from gradnoise.predict.path.final import (
+    DIFFERENTIABLE,
     Given,
     check_states,
     final_test,
     is_fresh,
     over_probes_of,
     path_test,
-    pattern_weights,
-    read_method,
     require_fresh,
 )
+from gradnoise.predict.path.methods import choose_method, read_probes
 from gradnoise.predict.path.probes import Motion
 from gradnoise.predict.path.setting import Setting, read_setting, walk
 from gradnoise.problem import Problem
@@ -99,7 +99,8 @@ def schedule_gradient(
             problem, params, spacetime, learning_rate, training_set, momentum, nesterov, dampening, weight_decay,
             hessian_damping,
         )  # fmt: skip
-        method, count = read_method(method, setting, num_probes, key)
+        method = choose_method(method, setting, DIFFERENTIABLE)
+        count = read_probes(num_probes, key, needed=method == "probes")
         sizes = _read_batch_sizes(batch_sizes, setting)
         walk(setting)
         strengths = jnp.sqrt(spacetime.batch_size / sizes)
@@ -136,7 +137,7 @@ def _read_batch_sizes(batch_sizes: Any, setting: Setting) -> np.ndarray:
 
 def _dense(setting: Setting, strengths: jax.Array, memory: int | str | None) -> tuple[float, np.ndarray, _Slopes]:
     """The path's loss and its slopes in the rates, and those of one loop; both from one forward pass."""
-    block, weights = dense_block(setting, memory), pattern_weights(setting)
+    block, weights = dense_block(setting, memory), setting.pattern_weights
     check_states(setting, memory)
 
     def parts(rates: jax.Array, strengths: jax.Array) -> tuple[jax.Array, jax.Array]:

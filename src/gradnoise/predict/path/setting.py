@@ -12,7 +12,7 @@ from gradnoise import _checks, _tree
 from gradnoise._rates import learning_rates, per_leaf
 from gradnoise._types import Examples, Params
 from gradnoise.predict.path.landscape import Landscape, landscape
-from gradnoise.predict.path.noise_weights import TRAINING_SETS, gap_weight, noise_weights
+from gradnoise.predict.path.noise_weights import TRAINING_SETS, gap_weight, noise_weights, pattern_weights
 from gradnoise.predict.path.probes import Motion
 from gradnoise.predict.path.update import Update
 from gradnoise.problem import Problem, penalized, probe_problem, require_pool, require_problem
@@ -56,6 +56,11 @@ class Setting:
         """The patterns of the batch noise (noise_weights); at least one, so that arrays have it as an axis."""
         found = noise_weights(self.spacetime, self.training_set, self.num_pool)
         return tuple(found) or ("fresh",)
+
+    @property
+    def pattern_weights(self) -> np.ndarray:
+        """The weight of each of `kinds` in the one-loop part, (K,)."""
+        return pattern_weights(self.kinds, self.spacetime, self.training_set, self.num_pool)
 
     @property
     def is_drawn(self) -> bool:
