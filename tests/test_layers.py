@@ -8,7 +8,20 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "gradnoise"
 
 LAYERS = {
-    0: {"_types", "_tree", "_checks", "_memory", "_dataflow", "_liveness", "_rates", "estimate"},
+    0: {
+        "_types",
+        "_tree",
+        "_checks",
+        "_memory",
+        "_dataflow",
+        "_liveness",
+        "_rates",
+        "_signal_noise",
+        "estimate",
+        "autocorrelation",
+        "bootstrap",
+        "schedules",
+    },
     1: {"problem", "smoothness", "spacetime", "process", "diagrams"},
     2: {"testbeds", "measure", "predict", "dynamics", "stationary", "averaging"},
     3: {"results"},

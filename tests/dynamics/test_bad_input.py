@@ -10,7 +10,11 @@ import pytest
 from gradnoise._memory import parse_memory
 from gradnoise.dynamics.cost import estimate_simulation
 from gradnoise.dynamics.discrete import gradient_descent, sgd
+from gradnoise.dynamics.gradient_flow import gradient_flow
+from gradnoise.dynamics.prepare import make_inputs, make_setup
+from gradnoise.dynamics.sde import sde
 from gradnoise.dynamics.simulate import simulate
+from gradnoise.dynamics.svag import svag
 from gradnoise.problem import Problem, from_arrays
 from gradnoise.spacetime import Spacetime
 
@@ -84,6 +88,24 @@ ONLY_SIMULATE = [
         r"learning_rate has shape \(2,\), which",
     ),
     ({"progress": 5}, TypeError, "progress is int"),
+    ({"checkpoint": 5}, TypeError, "checkpoint is int, expected"),
+    ({"process": sgd(PROBLEM, weight_decay=4), "learning_rate": 0.5}, ValueError, "weight_decay=4 times .*=0.5 is 2,"),
+    (
+        {"process": svag(PROBLEM, 1, weight_decay=30)},
+        ValueError,
+        "weight_decay=30 times learning_rate=0.1 is 3, expected",
+    ),
+    ({"process": sde(PROBLEM, weight_decay=30)}, ValueError, "weight_decay=30 times learning_rate=0.1 is 3, expected"),
+    (
+        {"process": sgd(PROBLEM, weight_decay=4), "learning_rate": lambda step: 0.1 * step},
+        ValueError,
+        "weight_decay=4 times learning_rate=0.5 is 2,",
+    ),
+    (
+        {"process": sgd(PROBLEM, weight_decay=4), "learning_rate": np.array([0.1, 0.6])},
+        ValueError,
+        "weight_decay=4 times learning_rate=0.6 is 2.4,",
+    ),
 ]
 
 
@@ -121,3 +143,32 @@ def test_a_start_that_is_new_to_a_known_problem_is_still_checked():
     simulate(sgd(problem), START, GRID, 0.01, 2, jax.random.key(0))
     with pytest.raises(ValueError, match="loss is nan at params"):
         simulate(sgd(problem), -START, GRID, 0.01, 2, jax.random.key(0))
+
+
+def test_decay_just_below_two_passes_and_a_flow_takes_any():
+    for process, rate in ((sgd(PROBLEM, weight_decay=4), 0.499), (gradient_flow(PROBLEM, weight_decay=4), 0.6)):
+        make_inputs(make_setup(process, GRID, "drawn", None, "float32", None), START, rate, jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("l", "error", "words"),
+    [
+        (0, ValueError, "l=0 is below 1"),
+        (-3, ValueError, "l=-3 is below 1"),
+        (1.5, TypeError, "l=1.5 is not an integer"),
+        ("4", TypeError, "l='4' is not an integer"),
+        (float("nan"), TypeError, "l=nan is not an integer"),
+        (None, TypeError, "l=None is not an integer"),
+        (True, TypeError, "l=True is not an integer"),
+    ],
+)
+def test_svag_says_what_is_wrong_with_l(l, error, words):
+    refused(svag, {"l": l}, error, words, problem=PROBLEM)
+
+
+@pytest.mark.parametrize("sampling", ["fixed", "reshuffle", "subset"])
+def test_a_batch_larger_than_the_training_set_needs_replacement(sampling):
+    with pytest.raises(ValueError, match=r"batch_size=5.*num_examples=4") as raised:
+        Spacetime(4, 5, 4, sampling)
+    assert "\n" not in str(raised.value)
+    assert Spacetime(4, 5, sampling="with_replacement", num_steps=3).batch_size == 5

@@ -7,7 +7,8 @@ import pytest
 
 from cases import CASES
 from gradnoise import from_arrays, testbeds
-from gradnoise.stationary.scale_invariant import is_scale_invariant
+from gradnoise.problem import penalized
+from gradnoise.stationary.scale_invariant import gradient_along_weights, is_scale_invariant, scale_invariant_groups
 
 POOL = np.random.default_rng(0).normal(size=(20, 3))
 
@@ -74,3 +75,45 @@ def test_points_outside_the_losses_domain_are_not_asked():
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_no_case_with_biases_or_free_scales_is_invariant(name):
     assert not is_scale_invariant(*CASES[name]())
+
+
+def _partly(params, x):
+    """A normalized layer under a trained readout with a bias: invariant in its first layer alone."""
+    hidden = params["first"] @ x
+    hidden = jnp.tanh((hidden - hidden.mean()) / jnp.sqrt(jnp.var(hidden)))
+    return hidden @ params["last"] + params["bias"]
+
+
+PARTLY = {"first": POOL[:4], "last": np.array([1.0, 2.0, -1.0, 0.5]), "bias": np.array(0.3)}
+
+
+def test_a_normalized_layer_is_found_beside_a_free_last_layer_and_a_bias():
+    problem = _problem(_partly)
+    assert scale_invariant_groups(problem, PARTLY) == {"bias": False, "first": True, "last": False}
+    along = gradient_along_weights(problem, PARTLY)
+    assert along["first"] < 1e-12
+    assert along["bias"] == pytest.approx(1.0)
+    assert along["last"] > 0.1
+
+
+def test_weight_decay_in_the_loss_is_left_out_of_groups():
+    problem = penalized(_problem(_partly), 0.1)
+    assert scale_invariant_groups(problem, PARTLY)["first"]
+    assert not is_scale_invariant(problem, PARTLY)
+
+
+def test_a_ratio_is_invariant_as_a_whole_and_in_no_group():
+    problem = _problem(lambda w, x: x[0] * jnp.log(jnp.square(w["top"] / w["bottom"])))
+    params = {"top": np.array(1.0), "bottom": np.array(2.0)}
+    assert scale_invariant_groups(problem, params) == {"bottom": False, "top": False}
+    assert is_scale_invariant(problem, params)
+
+
+def test_a_loss_periodic_in_the_logarithm_of_the_norm_is_caught_by_its_gradient():
+    """The factors 2, 10 and 0.3 are all multiples of the period; the gradient is not fooled."""
+    period = np.log(2) / 1e4
+    problem = _problem(
+        lambda w, x: _direction(w, x) + 1e-4 * jnp.sin(2 * jnp.pi * jnp.log(jnp.linalg.norm(w)) / period)
+    )
+    assert gradient_along_weights(problem, np.ones(3))["weights"] > 0.1
+    assert scale_invariant_groups(problem, np.ones(3)) == {"weights": False}

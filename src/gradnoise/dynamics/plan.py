@@ -21,6 +21,7 @@ RESERVE = 512 * 2**20  # Python, JAX, compiled code
 STEP_TARGET = 2 * 2**20  # bytes that the steps of one device's runs work on: about the cache of a core
 EVALUATION_TARGET = 8 * 2**20  # bytes of one pass over examples
 ROWS_TARGET = 16 * 2**20  # bytes of a block of rows
+SEGMENT_TARGET = 4 * 2**30  # bytes that one compiled call works through: a few seconds
 MAX_WIDTH = 4096  # runs a device and chunk
 
 
@@ -65,6 +66,7 @@ class Needs:
 class Layout:
     """`num_chunks` of `width` runs (all devices), rows of `block_steps` at a time, `evaluation_block` examples a pass.
 
+    A compiled call makes at most `segment_steps` steps, which no number depends on: between calls a run can be kept.
     `bytes` is the estimate of all arrays, results included, without Python, JAX and compiled code.
     """
 
@@ -72,6 +74,7 @@ class Layout:
     num_chunks: int
     block_steps: int
     evaluation_block: int
+    segment_steps: int
     bytes: int
 
 
@@ -135,7 +138,9 @@ def layout(
     blocks = ROWS_TARGET // max(width * need.rows_per_step * unit, 1)
     steps = min(max(blocks, 1), -(-setup.spacetime.num_steps // unit)) * unit
     evaluation = max(EVALUATION_TARGET // (width * max(need.per_example, 1)), 16)
-    return Layout(width * num_devices, num_chunks, steps, evaluation, fixed + num_devices * width * need.per_run)
+    segment = max(SEGMENT_TARGET // (width * max(need.step, 1) * setup.process.num_substeps), 1)
+    total = fixed + num_devices * width * need.per_run
+    return Layout(width * num_devices, num_chunks, steps, evaluation, segment, total)
 
 
 def rows_unit(setup: Setup) -> int:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from gradnoise import _checks, _tree
-from gradnoise._rates import learning_rates
+from gradnoise._rates import Rates, learning_rates
 from gradnoise._types import Examples, Params
 from gradnoise.dynamics.plan import Shapes
 from gradnoise.dynamics.records import measured_functions
@@ -61,6 +61,7 @@ def make_inputs(setup: Setup, params: Params, learning_rate: Any, key: Any) -> I
         *(None if pool is None else _tree.cast(pool, setup.dtype) for pool in (problem.pool, problem.test_pool))
     )
     rates = learning_rates(learning_rate, weights, setup.spacetime.num_steps, setup.dtype)
+    _check_decay(setup.process, rates)
     keys = Keys(*jax.random.split(_checks.random_key("key", key), 4))
     return Inputs(keys, data, weights, rates)
 
@@ -135,6 +136,18 @@ def _check_training_set(process: Process, spacetime: Spacetime, training_set: st
         raise ValueError(
             f'sampling="{spacetime.sampling}" uses each example once an epoch, and {process.name} takes {batches} '
             'independent batches a step. Use sampling="subset" or "with_replacement" in the spacetime.'
+        )
+
+
+def _check_decay(process: Process, rates: Rates) -> None:
+    """Raise where a whole step's decay, weights * (1 - learning_rate * weight_decay), is no decay; a flow has no steps."""
+    settings = dict(process.settings)
+    decay = 0.0 if settings.get("noise") == "none" else settings.get("weight_decay", 0.0)
+    rate = max(float(np.max(leaf)) for leaf in jax.tree.leaves(rates.base)) * float(np.max(rates.factors))
+    if decay * rate >= 2:
+        raise ValueError(
+            f"weight_decay={decay:g} times learning_rate={rate:g} is {decay * rate:.4g}, expected below 2: from there on a "
+            "whole step turns the weights around and shrinks them no more. Give a smaller weight_decay or learning_rate."
         )
 
 

@@ -1,6 +1,6 @@
 """The compiled functions of a run, over chunks of replicas sharded on the devices, and the host loop over them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from gradnoise._rates import Rates
 from gradnoise._types import Params
 from gradnoise.dynamics import records, replica
 from gradnoise.dynamics.plan import Layout, Shapes, layout, needs
-from gradnoise.dynamics.replica import Data, Keys, Setup
+from gradnoise.dynamics.replica import Data, Keys, Replica, Setup
 
 REPLICAS, SHARED = PartitionSpec("replicas"), PartitionSpec()
 
@@ -36,9 +36,17 @@ class Compiled(NamedTuple):
     record: Callable[..., Any]
 
 
-@lru_cache(maxsize=16)
-def compiled(setup: Setup, block_steps: int, evaluation_block: int, devices: tuple[Any, ...]) -> Compiled:
-    """The four functions, vmapped over the runs of a device and sharded over devices; learning rates are traced."""
+class Segment(NamedTuple):
+    """A chunk between two compiled calls: its runs after `step` effective steps and, where these were just recorded, the
+    values by name and where runs diverged. `runs` lasts until the next segment is asked for."""
+
+    runs: Replica
+    step: int
+    recorded: tuple[dict[str, np.ndarray], np.ndarray] | None = None
+
+
+def one_run(setup: Setup, block_steps: int, evaluation_block: int) -> Compiled:
+    """The four functions for a single run, not compiled."""
 
     def begin(inputs: Inputs, number: Any) -> Any:
         return replica.begin(setup, inputs.keys, inputs.data, inputs.params, number)
@@ -53,12 +61,18 @@ def compiled(setup: Setup, block_steps: int, evaluation_block: int, devices: tup
         run, values = records.record(setup, inputs.keys, inputs.data, run, step, evaluation_block)
         return run, values, run.diverged_at  # apart from the run, whose arrays the next call takes over
 
-    mesh = _mesh(devices)
+    return Compiled(begin, draw, advance, record)
+
+
+@lru_cache(maxsize=16)
+def compiled(setup: Setup, block_steps: int, evaluation_block: int, devices: tuple[Any, ...]) -> Compiled:
+    """The four functions, vmapped over the runs of a device and sharded over devices; learning rates are traced."""
+    single, mesh = one_run(setup, block_steps, evaluation_block), _mesh(devices)
     return Compiled(
-        _sharded(begin, mesh, (SHARED, REPLICAS), quickly=True),
-        _sharded(draw, mesh, (SHARED, REPLICAS, SHARED), quickly=True),
-        _sharded(advance, mesh, (SHARED, REPLICAS, REPLICAS, SHARED, SHARED), donate=(1,)),
-        _sharded(record, mesh, (SHARED, REPLICAS, SHARED), donate=(1,)),
+        _sharded(single.begin, mesh, (SHARED, REPLICAS), quickly=True),
+        _sharded(single.draw, mesh, (SHARED, REPLICAS, SHARED), quickly=True),
+        _sharded(single.advance, mesh, (SHARED, REPLICAS, REPLICAS, SHARED, SHARED), donate=(1,)),
+        _sharded(single.record, mesh, (SHARED, REPLICAS, SHARED), donate=(1,)),
     )
 
 
@@ -76,23 +90,31 @@ def _mesh(devices: tuple[Any, ...]) -> Mesh:
     return Mesh(np.array(devices), ("replicas",))
 
 
+def start_chunk(functions: Compiled, plan: Layout, inputs: Inputs, first: int) -> Replica:
+    """Runs first, ..., first + width - 1 before their first step."""
+    return functions.begin(inputs, np.arange(first, first + plan.width, dtype=np.int32))
+
+
 def run_chunk(
-    functions: Compiled, plan: Layout, inputs: Inputs, first: int, record_steps: range
-) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """Runs first, ..., first + width - 1; at each recorded step their values by name and where they diverged."""
-    runs = functions.begin(inputs, np.arange(first, first + plan.width, dtype=np.int32))
-    block, block_start, at = None, 0, 0
+    functions: Compiled, plan: Layout, inputs: Inputs, runs: Replica, at: int, record_steps: Iterable[int]
+) -> Iterator[Segment]:
+    """The segments of a chunk whose `runs` have made `at` steps, to the last of the steps that are still to be recorded."""
+    block, block_start = None, 0
     for step in record_steps:
         while at < step:
             if block is None or at >= block_start + plan.block_steps:
                 block_start = at - at % plan.block_steps
                 block = None  # freed before its successor is drawn
                 block = functions.draw(inputs, runs, np.int32(block_start))
-            stop = min(step, block_start + plan.block_steps)
+            stop = min(step, block_start + plan.block_steps, at + plan.segment_steps)
             runs = functions.advance(inputs, runs, block, np.int32(block_start), (np.int32(at), np.int32(stop)))
             at = stop
+            if at < step:
+                yield Segment(runs, at)
         runs, values, diverged_at = functions.record(inputs, runs, np.int32(step))
-        yield {name: np.asarray(value) for name, value in values.items()}, np.asarray(diverged_at)
+        yield Segment(
+            runs, step, ({name: np.asarray(value) for name, value in values.items()}, np.asarray(diverged_at))
+        )
 
 
 def _sharded(

@@ -1,7 +1,7 @@
 """Many runs of a process, each with its own training set: compiled segments, chunk by chunk, over the devices."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -9,14 +9,18 @@ import numpy as np
 from gradnoise import _checks
 from gradnoise._memory import parse_memory
 from gradnoise._types import Key, Params
+from gradnoise.dynamics.checkpoint import Checkpoint, Chunk, load_chunk, restored, save_chunk
+from gradnoise.dynamics.identity import identity
 from gradnoise.dynamics.plan import DEFAULT_MEMORY, Layout
 from gradnoise.dynamics.prepare import Observe, make_inputs, make_setup, probe
 from gradnoise.dynamics.replica import Setup
-from gradnoise.dynamics.runner import Compiled, Inputs, prepare, run_chunk
+from gradnoise.dynamics.runner import Compiled, Inputs, prepare, run_chunk, start_chunk
 from gradnoise.dynamics.simulation import Simulation
 from gradnoise.problem import probe_problem
 from gradnoise.process import Process
 from gradnoise.spacetime import Spacetime
+
+Progress = Callable[[int, int], None]
 
 
 def simulate(
@@ -33,7 +37,8 @@ def simulate(
     dtype: str = "float32",
     memory: int | str | None = None,
     num_test_draws: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Simulation:
     """Runs of `process` from `params`, independent in training set, batches and noise; see `Simulation` for the result.
 
@@ -54,6 +59,9 @@ def simulate(
     process, in bytes or as "2GiB", its default) or the number of devices. Two processes given the same key see the same
     training sets and batches. `dtype` "float64" is an option. `progress(done, total)` is called after each record.
 
+    With a `checkpoint` the run keeps what it has done and goes on from there, to the same bits on the same kind of
+    machine; another run's is refused.
+
     >>> import jax, numpy as np
     >>> from gradnoise.dynamics.discrete import sgd
     >>> from gradnoise.problem import from_arrays
@@ -71,11 +79,18 @@ def simulate(
     limit = DEFAULT_MEMORY if memory is None else parse_memory(memory)
     if progress is not None and not callable(progress):
         raise TypeError(f"progress is {type(progress).__name__}, expected a function of (done, total).")
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        raise TypeError(
+            f"checkpoint is {type(checkpoint).__name__}, expected begin, due, load and save. Give a CheckpointFolder, say."
+        )
     with jax.enable_x64(dtype == "float64"):
         inputs = make_inputs(setup, params, learning_rate, key)
         probe(setup, inputs)
         plan, functions, inputs = prepare(setup, inputs, num_replicas, len(steps), limit)
-        observables, diverged_at = _run(setup, functions, plan, inputs, steps, num_replicas, progress)
+        if checkpoint is not None:
+            checkpoint.begin(identity(setup, inputs, plan, num_replicas, steps))
+        whole = _Plan(setup, functions, plan, inputs, steps, num_replicas)
+        observables, diverged_at = _run(whole, progress, checkpoint)
     problem, devices = process.problem, jax.devices()
     return Simulation(
         observables=observables,
@@ -109,25 +124,59 @@ def record_steps(spacetime: Spacetime, every: int) -> range:
     return range(0, spacetime.num_steps + 1, every)
 
 
-def _run(
-    setup: Setup, functions: Compiled, plan: Layout, inputs: Inputs, steps: range, num_replicas: int, progress: Any
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+class _Plan(NamedTuple):
+    """A run made ready: what is compiled, how it is cut up, what is recorded."""
+
+    setup: Setup
+    functions: Compiled
+    layout: Layout
+    inputs: Inputs
+    steps: range
+    num_replicas: int
+
+
+def _run(plan: _Plan, progress: Progress | None, checkpoint: Checkpoint | None) -> tuple[dict, np.ndarray]:
+    """Observables by name, each (replica, record), and where replicas diverged."""
+    layout, num_records = plan.layout, len(plan.steps)
     observables: dict[str, np.ndarray] = {}
-    diverged_at = np.full(num_replicas, -1)
-    for chunk in range(plan.num_chunks):
-        first = chunk * plan.width
-        count = min(plan.width, num_replicas - first)  # the last chunk is padded to the common width
-        place = slice(first, first + count)
-        for column, (values, diverged) in enumerate(run_chunk(functions, plan, inputs, first, steps)):
-            for name, value in values.items():
-                whole = observables.setdefault(name, np.empty((num_replicas, len(steps)), value.dtype))
-                whole[place, column] = value[:count]
-            diverged_at[place] = diverged[:count]
-            if column == 0 and np.any(diverged[:count] == 0):
-                _refuse_start(setup, inputs)
+    diverged_at = np.full(plan.num_replicas, -1)
+    for number in range(layout.num_chunks):
+
+        def hear(recorded: int, number: int = number) -> None:
             if progress is not None:
-                progress(chunk * len(steps) + column + 1, plan.num_chunks * len(steps))
+                progress(number * num_records + recorded, layout.num_chunks * num_records)
+
+        chunk = _run_chunk(plan, number, hear, checkpoint)
+        first = number * layout.width
+        count = min(layout.width, plan.num_replicas - first)  # the last chunk is padded to the common width
+        for name, values in chunk.values.items():
+            whole = observables.setdefault(name, np.empty((plan.num_replicas, num_records), values.dtype))
+            whole[first : first + count] = values[:count]
+        diverged_at[first : first + count] = chunk.diverged_at[:count]
     return observables, diverged_at
+
+
+def _run_chunk(plan: _Plan, number: int, hear: Callable[[int], None], checkpoint: Checkpoint | None) -> Chunk:
+    """All records of one chunk, from where `checkpoint` has it."""
+    name, steps, first = f"chunk-{number:05d}", plan.steps, number * plan.layout.width
+    chunk = Chunk() if checkpoint is None else load_chunk(checkpoint, name, len(steps))
+    if chunk.recorded == len(steps):
+        hear(chunk.recorded)
+        return chunk
+    runs = restored(start_chunk(plan.functions, plan.layout, plan.inputs, first), chunk)
+    for segment in run_chunk(plan.functions, plan.layout, plan.inputs, runs, chunk.step, steps[chunk.recorded :]):
+        if segment.recorded is not None:
+            chunk.add(*segment.recorded, len(steps))
+            if chunk.recorded == 1 and np.any(chunk.diverged_at[: plan.num_replicas - first] == 0):
+                _refuse_start(plan.setup, plan.inputs)
+        if checkpoint is not None:
+            finished = chunk.recorded == len(steps)
+            jax.block_until_ready(segment.runs)  # calls return before the device is done: time would pass unseen
+            if finished or checkpoint.due():
+                save_chunk(checkpoint, name, chunk, segment, finished)
+        if segment.recorded is not None:
+            hear(chunk.recorded)
+    return chunk
 
 
 def _refuse_start(setup: Setup, inputs: Inputs) -> None:

@@ -27,6 +27,14 @@ def train(process: Process, params: Params, num_steps: int, batch_size: int, lea
 
     Raises ValueError, naming the step, if the weights stop being finite.
     """
+    state = train_state(process, params, num_steps, batch_size, learning_rate, key)
+    return jax.tree.map(np.asarray, process.params(state))
+
+
+def train_state(
+    process: Process, params: Params, num_steps: int, batch_size: int, learning_rate: float, key: Key
+) -> Any:
+    """The whole state, as `train`: what an adaptive optimizer has learned beside the weights."""
     num_steps = _checks.integer("num_steps", num_steps)
     batch_size = _checks.integer("batch_size", batch_size)
     rate = jnp.float32(_checks.number("learning_rate", learning_rate, above=0))
@@ -41,7 +49,7 @@ def train(process: Process, params: Params, num_steps: int, batch_size: int, lea
                 f"learning_rate={float(rate):g}: the weights stopped being finite between steps {start} and "
                 f"{start + count}. Give a smaller learning rate."
             )
-    return jax.tree.map(np.asarray, process.params(state))
+    return state
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))

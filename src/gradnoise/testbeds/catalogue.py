@@ -7,14 +7,21 @@ from typing import Any
 
 from gradnoise import _checks
 from gradnoise.problem import Problem, from_arrays
-from gradnoise.testbeds import datasets, networks
+from gradnoise.testbeds import datasets, networks, normalized
 from gradnoise.testbeds.datasets import Data
 from gradnoise.testbeds.landscapes import double_well, gauss
 from gradnoise.testbeds.networks import Model
 from gradnoise.testbeds.quadratic import mean_estimation
+from gradnoise.testbeds.scale_invariant_toys import angle_toy, rayleigh_toy
 from gradnoise.testbeds.valleys import helix, helix_ring, ring_engine
 
-MODELS: Mapping[str, Callable[..., Model]] = {"logistic": networks.logistic, "mlp": networks.mlp, "conv": networks.conv}
+MODELS: Mapping[str, Callable[..., Model]] = {
+    "logistic": networks.logistic,
+    "mlp": networks.mlp,
+    "conv": networks.conv,
+    "normalized-mlp": normalized.normalized_mlp,
+    "normalized-conv": normalized.normalized_conv,
+}
 
 
 def digits_mlp(num_pool: int | None = None, num_test: int = 0, **options: Any) -> Problem:
@@ -27,9 +34,21 @@ def digits_logistic(num_pool: int | None = None, num_test: int = 0, **options: A
     return _data_problem(datasets.digits(num_pool, num_test), "logistic", "digits-logistic", options)
 
 
+def digits_normalized_mlp(num_pool: int | None = None, num_test: int = 297, **options: Any) -> Problem:
+    """scikit-learn's digits with a scale-invariant network 64-32-32-10 (3072 trained weights, the last layer fixed).
+
+    The last 297 digits are held out: at equilibrium test error is read off too. `options` are those of
+    `normalized.normalized_mlp`.
+    """
+    return _data_problem(datasets.digits(num_pool, num_test), "normalized-mlp", "digits-normalized-mlp", options)
+
+
 CATALOGUE: Mapping[str, Callable[..., Problem]] = {
     "digits-mlp": digits_mlp,
     "digits-logistic": digits_logistic,
+    "digits-normalized-mlp": digits_normalized_mlp,
+    "angle-toy": angle_toy,
+    "rayleigh-toy": rayleigh_toy,
     "mean-estimation": mean_estimation,
     "gauss": gauss,
     "helix": helix,

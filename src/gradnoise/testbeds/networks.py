@@ -40,7 +40,7 @@ def logistic(num_features: int, num_outputs: int, task: str = "classification", 
     {'weight': (10, 64), 'bias': (10,)}
     """
     inputs, outputs = _checks.integer("num_features", num_features), _checks.integer("num_outputs", num_outputs)
-    return _model(lambda key: eqx.nn.Linear(inputs, outputs, dtype=jnp.float32, key=key), task, weight_l2)
+    return network_model(lambda key: eqx.nn.Linear(inputs, outputs, dtype=jnp.float32, key=key), task, weight_l2)
 
 
 def mlp(
@@ -67,7 +67,7 @@ def mlp(
     def network(key: Key) -> eqx.nn.MLP:
         return eqx.nn.MLP(inputs, outputs, width, depth, activation=function, dtype=jnp.float32, key=key)
 
-    return _model(network, task, weight_l2)
+    return network_model(network, task, weight_l2)
 
 
 def conv(
@@ -94,11 +94,13 @@ def conv(
     Raises ValueError for features that are no square image, an image that the layers use up, an unknown activation or task.
     """
     outputs = _checks.integer("num_outputs", num_outputs)
-    shape = _image_shape(_checks.integer("num_features", num_features), image_shape)
+    shape = shape_of_image(_checks.integer("num_features", num_features), image_shape)
     width, count = _checks.integer("channels", channels), _checks.integer("depth", depth)
     window = _checks.integer("kernel", kernel), _checks.integer("stride", stride)
     function = ACTIVATIONS[_checks.one_of("activation", activation, ACTIVATIONS)]
-    return _model(lambda key: _Convolutional(shape, outputs, (width,) * count, window, function, key), task, weight_l2)
+    return network_model(
+        lambda key: _Convolutional(shape, outputs, (width,) * count, window, function, key), task, weight_l2
+    )
 
 
 class _Convolutional(eqx.Module):
@@ -123,15 +125,8 @@ class _Convolutional(eqx.Module):
         key: Key,
     ) -> None:
         self.image_shape, self.window, self.activation = image_shape, window, activation
-        (kernel, stride), (_, *sides) = window, image_shape
-        for _ in channels:
-            sides = [(side - kernel) // stride + 1 for side in sides]
-        if min(sides) < 1:
-            raise ValueError(
-                f"depth={len(channels)} layers with kernel={kernel} and stride={stride} use up an image of "
-                f"{image_shape[1]} x {image_shape[2]}. Use fewer layers or a smaller kernel."
-            )
-        pairs = [(before * kernel**2, after) for before, after in pairwise((image_shape[0], *channels))]
+        sides = sides_after(image_shape, len(channels), *window)
+        pairs = [(before * window[0] ** 2, after) for before, after in pairwise((image_shape[0], *channels))]
         pairs.append((channels[-1] * math.prod(sides), num_outputs))
         keys = jax.random.split(key, len(pairs))
         self.layers = tuple(
@@ -142,13 +137,26 @@ class _Convolutional(eqx.Module):
         maps = jnp.reshape(x, self.image_shape)
         for layer in self.layers[:-1]:
             assert layer.bias is not None
-            patches = _patches(maps, *self.window)
+            patches = image_patches(maps, *self.window)
             flat = layer.weight @ patches.reshape(len(patches), -1) + layer.bias[:, None]
             maps = self.activation(flat).reshape(-1, *patches.shape[1:])
         return self.layers[-1](maps.reshape(-1))
 
 
-def _patches(maps: jax.Array, kernel: int, stride: int) -> jax.Array:
+def sides_after(image_shape: tuple[int, int, int], depth: int, kernel: int, stride: int) -> list[int]:
+    """Height and width after `depth` layers; raises ValueError if nothing is left."""
+    sides = list(image_shape[1:])
+    for _ in range(depth):
+        sides = [(side - kernel) // stride + 1 for side in sides]
+    if min(sides) < 1:
+        raise ValueError(
+            f"depth={depth} layers with kernel={kernel} and stride={stride} use up an image of "
+            f"{image_shape[1]} x {image_shape[2]}. Use fewer layers or a smaller kernel."
+        )
+    return sides
+
+
+def image_patches(maps: jax.Array, kernel: int, stride: int) -> jax.Array:
     """(C, H, W) -> (C kernel^2, H', W'): what the kernel sees at each place."""
     height, width = ((side - kernel) // stride * stride + 1 for side in maps.shape[1:])
     places = [(i, j) for i in range(kernel) for j in range(kernel)]
@@ -156,7 +164,7 @@ def _patches(maps: jax.Array, kernel: int, stride: int) -> jax.Array:
     return cut.reshape(-1, *cut.shape[2:])
 
 
-def _image_shape(num_features: int, image_shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
+def shape_of_image(num_features: int, image_shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
     if image_shape is not None:
         shape = tuple(_checks.integer("image_shape", side) for side in image_shape)
         if len(shape) != 3 or math.prod(shape) != num_features:
@@ -174,7 +182,7 @@ def _image_shape(num_features: int, image_shape: tuple[int, int, int] | None) ->
     )
 
 
-def _model(network: Callable[[Key], Any], task: str, weight_l2: float) -> Model:
+def network_model(network: Callable[[Key], Any], task: str, weight_l2: float) -> Model:
     """Loss and init around an equinox layer; its static part is closed over, params hold arrays only.
 
     Weights are drawn in float32, so that one key gives one start whether or not 64-bit mode is on.
