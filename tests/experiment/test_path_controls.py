@@ -192,7 +192,7 @@ def test_one_prediction_serves_other_batch_sizes_and_comparisons_and_results_tak
         np.testing.assert_array_equal(kept, runs.mean("test_loss").stderr)
         controls = gn.control_variates(case.problem, case.params)
         records = gn.simulate(gn.sgd(case.problem), case.params, spacetime, 0.3, 200, getkey(), controls)
-        with pytest.raises(ValueError, match="controls came beside"):
+        with pytest.raises(ValueError, match="controls came with a simulation"):
             gn.compare(path.curve("test", batch_size), runs, controls=records)
 
 

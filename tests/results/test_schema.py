@@ -14,7 +14,7 @@ import xarray as xr
 from gradnoise.diagrams import enumerate_diagrams
 from gradnoise.results import build_tree, provenance, validate
 from gradnoise.results.meaning import meaning
-from gradnoise.results.schema import GROUPS, units
+from gradnoise.results.variables import GROUPS, units
 from report.synthetic import results_tree
 
 

@@ -18,9 +18,10 @@ from gradnoise.cli.expected import WrongUse
 from gradnoise.cli.measure import measure
 from gradnoise.cli.predict import predict
 from gradnoise.cli.report import report
+from gradnoise.cli.scaling import scaling
 from gradnoise.cli.simulate import simulate
 
-COMMANDS = (report, measure, predict, simulate, diagrams, cite)
+COMMANDS = (report, measure, predict, simulate, scaling, diagrams, cite)
 
 
 class Commands(TyperGroup):

@@ -5,7 +5,7 @@ from typing import Any
 EXPECTED: dict[str, tuple[str, str]] = {
     "problem": ("a stock problem or module:function", "digits-mlp"),
     "data": ("an .npz file", "data.npz"),
-    "model": ("logistic, mlp or conv", "mlp"),
+    "model": ("logistic, mlp, conv, normalized-mlp or normalized-conv", "mlp"),
     "hidden": ("a whole number of at least 1", "32"),
     "learning_rate": ("a number above 0", "0.01"),
     "batch_size": ("a whole number of at least 1", "8"),
@@ -27,6 +27,13 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "device": ("cpu or gpu", "cpu"),
     "order": ("a whole number from 0 to 4", "2"),
     "svg": ("a file", "diagrams.svg"),
+    "label_noise": ("a share of at least 0 and below 1", "0.2"),
+    "num_steps": ("a whole number of at least 1", "10000"),
+    "optimizer": ("sgd or adam", "sgd"),
+    "closeness": ("a number above 1", "1.4142"),
+    "factors": ("growing whole numbers from 2, with commas", "2,4,8"),
+    "svag_replicas": ("0 or a whole number of at least 8", "64"),
+    "read": ("a results file of gradnoise scaling", "results.nc"),
 }
 """What each option takes, in words, and an example."""
 

@@ -11,7 +11,7 @@ from gradnoise.cli.expected import WrongUse
 from gradnoise.cli.output import duration, to_json, tree_to_dict
 from gradnoise.cli.place import Place
 from gradnoise.cli.problems import Source
-from gradnoise.cli.progress import progress, say
+from gradnoise.cli.progress import one_line_warnings, progress, say
 from gradnoise.cli.summary import summary
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run(task: Task, source: Source, settings: Mapping[str, Any], asked: Asked) -
             f"--error={asked.error:g} came without --dry-run, expected with it. Give --dry-run, or leave it out."
         )
     prepare(asked.device)
-    with _named(source):
+    with named(source):
         with redirect_stdout(sys.stderr):
             config, problem, notes = settle(source, settings)
         if asked.dry_run:
@@ -65,7 +65,7 @@ def run(task: Task, source: Source, settings: Mapping[str, Any], asked: Asked) -
 
 
 @contextmanager
-def _named(source: Source) -> Iterator[None]:
+def named(source: Source) -> Iterator[None]:
     """A sentence about the problem that names no option gets the one that chose the problem."""
     try:
         yield
@@ -146,7 +146,7 @@ def _run(task: Task, problem: "Problem", config: "Config", asked: Asked, notes: 
     from gradnoise.experiment import pipeline
 
     shown = not asked.json
-    with redirect_stdout(sys.stderr), _kept(place, asked.resume), progress(shown) as hear:
+    with redirect_stdout(sys.stderr), one_line_warnings(), kept(place, asked.resume), progress(shown) as hear:
         if task.page and shown and sys.stderr.isatty():
             hear("estimating the time", None)
             say(f"This takes about {duration(pipeline.estimate(problem, config, stages=task.stages).seconds)}.")
@@ -157,7 +157,7 @@ def _run(task: Task, problem: "Problem", config: "Config", asked: Asked, notes: 
 
 
 @contextmanager
-def _kept(place: Place | None, resume: bool) -> Iterator[None]:
+def kept(place: Place | None, resume: bool) -> Iterator[None]:
     """Around a run: wrong use leaves nothing behind, and one that is stopped says how to go on."""
     earlier = set() if place is None else place.prepare(resume)
     try:
@@ -178,7 +178,7 @@ def _how_to_go_on(place: Place | None) -> str:
         return "nothing was kept. Give --out DIR to be able to go on with --resume."
     if not place.kept():
         return "no stage was finished yet. Run the same command again."
-    return f"finished stages are kept in {place.stages}. Run the same command with --resume to go on."
+    return f"what was done is kept in {place.stages}. Run the same command with --resume to go on."
 
 
 def _print(task: Task, tree: "xr.DataTree", paths: Mapping[str, str], notes: list[str], as_json: bool) -> None:

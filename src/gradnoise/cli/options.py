@@ -47,6 +47,17 @@ def _option(name: str, kind: Callable[[str], Any], metavar: str, help: str) -> A
     return typer.Option(option(name), parser=_read(name, kind), metavar=metavar, help=help, show_default=False)
 
 
+def _part(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1:
+        raise ValueError
+    return value
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(_count(part) for part in text.split(","))
+
+
 def _text(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise ValueError
@@ -59,9 +70,9 @@ Problem = Annotated[
         "problem",
         _text,
         "NAME|MODULE:FUNCTION",
-        "A stock problem (default digits-mlp; also digits-logistic, mean-estimation, gauss, helix, helix-ring, "
-        "ring-engine, double-well), or a function that returns a gradnoise Problem, looked for in the current folder "
-        "first. This runs that module's code: name only what you trust.",
+        "A stock problem (default digits-mlp; also digits-logistic, digits-normalized-mlp, mean-estimation, gauss, helix, "
+        "helix-ring, ring-engine, double-well, angle-toy, rayleigh-toy), or a function that returns a gradnoise Problem, "
+        "looked for in the current folder first. This runs that module's code: name only what you trust.",
     ),
 ]
 Data = Annotated[
@@ -75,7 +86,13 @@ Data = Annotated[
     ),
 ]
 Model = Annotated[
-    str | None, _option("model", _text, "NAME", "The model for --data: logistic, mlp or conv (default mlp).")
+    str | None,
+    _option(
+        "model",
+        _text,
+        "NAME",
+        "The model for --data: logistic, mlp, conv, normalized-mlp or normalized-conv (default mlp).",
+    ),
 ]
 Hidden = Annotated[int | None, _option("hidden", _count, "H", "Width of the mlp's hidden layer (default 32).")]
 
@@ -140,6 +157,12 @@ ReportOut = Annotated[
     str | None,
     _option("out", _text, "DIR", "Folder for results.nc and report.html (default gradnoise-report), made if absent."),
 ]
+ScalingOut = Annotated[
+    str | None,
+    _option(
+        "out", _text, "DIR", "Folder for results.nc and report.html, made if absent. Without it nothing is written."
+    ),
+]
 Out = Annotated[
     str | None, _option("out", _text, "DIR", "Folder for results.nc, made if absent. Without it nothing is written.")
 ]
@@ -175,4 +198,73 @@ Svg = Annotated[str | None, _option("svg", _text, "FILE", "Draw the diagrams int
 Written = Annotated[
     str | None,
     typer.Argument(metavar="DIAGRAM", help='One diagram instead, such as "(01-2)(02-12)".', show_default=False),
+]
+
+LabelNoise = Annotated[
+    float | None,
+    _option(
+        "label_noise", _part, "SHARE", "Share of the training labels drawn at random, fixed by --seed (default 0)."
+    ),
+]
+EquilibriumRate = Annotated[
+    float | None, _option("learning_rate", float, "RATE", "Of the baseline run, without a schedule (default 0.5).")
+]
+EquilibriumBatch = Annotated[
+    int | None, _option("batch_size", _count, "B", "Examples a step of the baseline run (default 16).")
+]
+EquilibriumDecay = Annotated[
+    float | None,
+    _option(
+        "weight_decay",
+        float,
+        "W",
+        "Coupled, as in PyTorch's SGD (default 0.005); equilibrium takes a few times 1/(learning rate * W) steps.",
+    ),
+]
+EquilibriumExamples = Annotated[
+    int | None,
+    _option("num_examples", int, "N", "Training examples each run draws (default: all runs share the pool)."),
+]
+EquilibriumSampling = Annotated[
+    str | None,
+    _option(
+        "sampling",
+        _choice("with_replacement", "subset"),
+        "KIND",
+        "with_replacement (the default), or subset: distinct examples, drawn anew at each step.",
+    ),
+]
+EquilibriumSteps = Annotated[
+    int | None,
+    _option("num_steps", _count, "T", "Steps of the baseline (default 23 / (learning rate * weight decay))."),
+]
+EquilibriumReplicas = Annotated[
+    int | None, _option("num_replicas", _count, "R", "Runs at each batch size (default 8).")
+]
+Closeness = Annotated[
+    float | None, _option("closeness", float, "C", "Factor by which R, G, N may differ (default the root of 2).")
+]
+Optimizer = Annotated[
+    str | None,
+    _option(
+        "optimizer",
+        _choice("sgd", "adam"),
+        "sgd|adam",
+        "adam: the noise in its own metric, no certificate (default sgd).",
+    ),
+]
+Verify = Annotated[bool, typer.Option("--verify", help="Also run the scaled batches, and show where the rule fails.")]
+Factors = Annotated[
+    Any,
+    _option(
+        "factors", _counts, "2,4,8", "What --verify multiplies learning rate and batch by (default 2,4,8,16,32)."
+    ),
+]
+SvagReplicas = Annotated[
+    int | None,
+    _option("svag_replicas", int, "R", "Runs of SVAG that tell whether the SDE holds (default 64); 0 leaves it out."),
+]
+Read = Annotated[
+    str | None,
+    _option("read", _text, "FILE", "Judge the runs of an earlier gradnoise scaling anew; nothing is run."),
 ]

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +12,7 @@ from gradnoise.cli.expected import WrongUse
 if TYPE_CHECKING:
     import xarray as xr
 
-STAGES = ".stages"
+STAGES, RUNS = ".stages", ".runs"
 
 
 class Place(NamedTuple):
@@ -45,8 +46,8 @@ class Place(NamedTuple):
         return self.folder / STAGES
 
     def kept(self) -> set[Path]:
-        """The finished stages in the folder."""
-        return set(self.stages.glob("*.nc"))
+        """The finished stages, and the folders of simulations."""
+        return {*self.stages.glob("*.nc"), *self.stages.glob(f"*{RUNS}")}
 
     def prepare(self, resume: bool) -> set[Path]:
         """Before a run: forget the stages of an earlier one, unless they are to be taken up; those that stay."""
@@ -55,9 +56,12 @@ class Place(NamedTuple):
         return self.kept()
 
     def forget(self, but: Set[Path] = frozenset()) -> None:
-        """Remove the kept stages, all `but` these."""
-        for file in self.kept() - but:
-            file.unlink(missing_ok=True)
+        """Remove the kept stages and simulations, all `but` these, and what a killed process left half written."""
+        for found in {*self.kept(), *self.stages.glob(".*.part")} - but:
+            if found.is_dir() and not found.is_symlink():
+                shutil.rmtree(found, ignore_errors=True)
+            else:
+                found.unlink(missing_ok=True)
 
     def write(self, tree: "xr.DataTree", page: bool) -> dict[str, str]:
         """Write results.nc, and report.html if asked, each whole or not at all; the paths by name."""

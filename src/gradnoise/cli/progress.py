@@ -1,8 +1,10 @@
 """Progress on stderr: a bar with stage, share and time; silent where stderr is no terminal."""
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 MOST = 0.999
 """A stage is over when the next begins: some run through their share several times."""
@@ -43,3 +45,19 @@ def say(sentence: str) -> None:
     """A line on stderr for whoever watches; nothing where stderr is no terminal."""
     if sys.stderr.isatty():
         print(sentence, file=sys.stderr)
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """A warning of gradnoise's own is one plain line on stderr, told once; others stay as they are."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if category.__module__.startswith("gradnoise."):
+                print(f"gradnoise: {message}", file=sys.stderr)
+            else:
+                usual(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield

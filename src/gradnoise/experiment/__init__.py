@@ -2,8 +2,24 @@
 
 from gradnoise.experiment.compare import Comparison, compare
 from gradnoise.experiment.control_variates import control_variates
+from gradnoise.experiment.error_decomposition import ErrorDecomposition, decompose_error
 from gradnoise.experiment.residuals import Slope, residual_slope
 from gradnoise.experiment.simulate import simulate
 from gradnoise.experiment.two_loops import fit_two_loops
+from gradnoise.experiment.weak_order import weak_order, weak_order_of
+from gradnoise.experiment.weak_record import WeakOrder
 
-__all__ = ["Comparison", "Slope", "compare", "control_variates", "fit_two_loops", "residual_slope", "simulate"]
+__all__ = [
+    "Comparison",
+    "ErrorDecomposition",
+    "Slope",
+    "WeakOrder",
+    "compare",
+    "control_variates",
+    "decompose_error",
+    "fit_two_loops",
+    "residual_slope",
+    "simulate",
+    "weak_order",
+    "weak_order_of",
+]

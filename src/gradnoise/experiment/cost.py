@@ -53,6 +53,7 @@ def estimate(problem: Problem, config: Config, error: float = 0.01, stages: Sequ
         seconds += 2 * _spectrum_seconds(job)
     needed = 0
     if "simulated" in stages or "compared" in stages:
+        job.check_decay()
         seconds += len(job.rates) * _simulation_seconds(job)
         needed = _replicas_needed(job, error)
         enough = "enough" if config.num_replicas >= needed else "fewer than needed"

@@ -43,13 +43,16 @@ class Job(Setup):
 
     def do(self, stage: str) -> xr.Dataset:
         """The group `stage` of the results tree."""
-        return {
-            "measured": self.measured,
-            "predicted": self.predicted,
-            "simulated": self.simulated,
-            "compared": self.compared,
-            "path": self.path,
-        }[stage]()
+        return {name: getattr(self, name) for name in STAGES}[stage]()
+
+    def check_decay(self) -> None:
+        """Raise, before long work, where weight decay times the largest rate tried is none: `simulate` would."""
+        decay = self.config.weight_decay
+        if decay and decay * self.rates[-1] >= 2:
+            raise ValueError(
+                f"weight_decay={decay:g} times {self.rates[-1]:g}, the largest rate tried beside learning_rate="
+                f"{self.learning_rate:g}, is {decay * self.rates[-1]:.4g}, expected below 2. Give a smaller one of the two."
+            )
 
     @cached_property
     def values(self) -> DiagramValues:
@@ -117,7 +120,7 @@ class Job(Setup):
             runs.append(
                 simulate(
                     process, self.params, self.spacetime, rate, config.num_replicas, self._replica_key(k),
-                    every=self.every, dtype="float64", memory=config.memory,
+                    every=self.every, dtype="float64", memory=config.memory, checkpoint=self.checkpoint(f"simulated-{k}"),
                     progress=lambda done, total, k=k: self.progress("simulation", (k + done / total) / len(self.rates)),
                 )
             )  # fmt: skip
@@ -139,7 +142,7 @@ class Job(Setup):
             controls.append(
                 simulate(
                     process, self.params, start, rate, self.config.num_replicas, self._replica_key(k), observe,
-                    dtype="float64", memory=self.config.memory,
+                    dtype="float64", memory=self.config.memory, checkpoint=self.checkpoint(f"controls-{k}"),
                 )
             )  # fmt: skip
         return controls

@@ -147,6 +147,6 @@ def _simulate(setup: Setup, plan: Plan, progress: Progress) -> dict[int, Simulat
         key = jax.random.fold_in(setup.key["path"], k + 1)
         runs[batch] = simulate(
             process, setup.params, plan.resized(batch), plan.learning_rate, plan.num_replicas, key,
-            every=plan.every, memory=config.memory, progress=share,
+            every=plan.every, memory=config.memory, progress=share, checkpoint=setup.checkpoint(f"path-{batch}"),
         )  # fmt: skip
     return runs

@@ -26,14 +26,16 @@ def run(
 ) -> xr.DataTree:
     """Do the asked stages of the main job (and those they need) and give back one results tree.
 
-    `store`: a folder in which finished stages are kept; a later run with the same problem, settings and version takes
-    them from there. `progress(message, share)` hears what is done. Raises what the engines raise, before long work
-    where it can be known.
+    `store`: a folder in which finished stages are kept, and the runs of unfinished ones; a later run with the same
+    problem, settings and version takes them from there and goes on. `progress(message, share)` hears what is done.
+    Raises what the engines raise, before long work where it can be known.
     """
     for stage in stages:
         _checks.one_of("stages", stage, STAGES)
     job = Job(problem, config, progress or (lambda message, share: None))
-    kept = Stages(Path(store), job.mark) if store is not None else None
+    if {"simulated", "compared"}.intersection(stages):
+        job.check_decay()
+    kept = job.kept = Stages(Path(store), job.mark) if store is not None else None
     groups = {}
     for stage in STAGES:
         if stage in stages:

@@ -2,19 +2,21 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import jax
 import numpy as np
+from pydantic import BaseModel
 
 from gradnoise import _tree
-from gradnoise._types import Params
+from gradnoise._types import Key, Params
 from gradnoise.experiment.config import Config
 from gradnoise.measure.curvature import hessian_extremes
 from gradnoise.problem import Problem, penalized
-from gradnoise.results.store import fingerprint
+from gradnoise.results.checkpoint import CheckpointFolder
+from gradnoise.results.store import Stages, fingerprint
 from gradnoise.smoothness import kinks
 from gradnoise.spacetime import Spacetime
 
@@ -33,6 +35,11 @@ class Setup:
 
     problem: Problem
     config: Config
+    kept: Stages | None = field(default=None, kw_only=True)
+
+    def checkpoint(self, name: str) -> CheckpointFolder | None:
+        """Where the simulation `name` keeps its runs, so that a killed one goes on and no stage repeats another's."""
+        return None if self.kept is None else self.kept.checkpoint(name)
 
     @cached_property
     def key(self) -> dict[str, Any]:
@@ -82,22 +89,7 @@ class Setup:
     @property
     def mark(self) -> str:
         """A fingerprint of all that the results depend on: settings, data, start, and the functions as traced there."""
-        problem = self.problem
-        trees = {"params": self.params, "pool": problem.pool, "test_pool": problem.test_pool}
-        arrays = {
-            f"{name}{k}": np.asarray(leaf)
-            for name, tree in trees.items()
-            for k, leaf in enumerate(jax.tree.leaves(tree))
-        }
-        examples = problem.sample(self.key["values"], 16)
-        functions = {"loss": problem.loss, "measured": problem.measured_loss, **dict(problem.metrics or {})}
-        traced = {}
-        for name, function in functions.items():
-            text = str(jax.make_jaxpr(function)(self.params, _tree.take(examples, 0)))
-            traced[name] = re.sub(r"0x[0-9a-f]+", "", text)  # addresses differ from process to process
-            arrays[f"{name} on examples"] = np.asarray(jax.vmap(function, (None, 0))(self.params, examples))
-        settings = json.loads(self.config.model_dump_json(exclude={"memory"}))
-        return fingerprint({"problem": problem.name, **traced, **settings}, arrays)
+        return mark_of(self.problem, self.params, self.key["values"], self.config)
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -124,6 +116,29 @@ class Setup:
         """Steps between records: about 8 records."""
         steps = self.spacetime.num_steps
         return min((d for d in range(1, steps + 1) if steps % d == 0), key=lambda d: abs(steps / d - 8))
+
+
+def mark_of(problem: Problem, params: Params, key: Key, config: BaseModel) -> str:
+    """A fingerprint of a problem, a start, and settings; `memory` does not count. `key` draws examples to try.
+
+    Traced in double precision: in single, examples may or may not be cast, by what the process did before.
+    """
+    with jax.enable_x64(True):
+        trees = {"params": params, "pool": problem.pool, "test_pool": problem.test_pool}
+        arrays = {
+            f"{name}{k}": np.asarray(leaf)
+            for name, tree in trees.items()
+            for k, leaf in enumerate(jax.tree.leaves(tree))
+        }
+        examples = problem.sample(key, 16)
+        functions = {"loss": problem.loss, "measured": problem.measured_loss, **dict(problem.metrics or {})}
+        traced = {}
+        for name, function in functions.items():
+            text = str(jax.make_jaxpr(function)(params, _tree.take(examples, 0)))
+            traced[name] = re.sub(r"0x[0-9a-f]+", "", text)  # addresses differ from process to process
+            arrays[f"{name} on examples"] = np.asarray(jax.vmap(function, (None, 0))(params, examples))
+    settings = json.loads(config.model_dump_json(exclude={"memory"}))
+    return fingerprint({"problem": problem.name, **traced, **settings}, arrays)
 
 
 def two_digits(value: float, digits: int = 2) -> float:

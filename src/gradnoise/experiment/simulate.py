@@ -1,5 +1,6 @@
 """Simulation as people call it: `dynamics.simulate`, with the path of `predict_path` as a control where asked."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from scipy import stats
 from gradnoise import _checks, _tree, dynamics
 from gradnoise._types import Key, Params
 from gradnoise.dynamics import Simulation
+from gradnoise.dynamics.checkpoint import Checkpoint
 from gradnoise.dynamics.controls import Controls
 from gradnoise.dynamics.prepare import Observe
 from gradnoise.estimate import Estimate
@@ -21,6 +23,7 @@ from gradnoise.predict import PathCurve, PathPrediction, predict_path
 from gradnoise.predict.path.methods import DENSE_LIMIT
 from gradnoise.problem import Problem
 from gradnoise.process import Process
+from gradnoise.results.checkpoint import CheckpointFolder
 from gradnoise.spacetime import Spacetime
 
 FALSE_ALARM = 1e-9
@@ -44,6 +47,7 @@ def simulate(
     num_test_draws: int | None = None,
     variance_reduction: str | PathPrediction | None = None,
     progress: Callable[[int, int], None] | None = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
 ) -> Simulation:
     """Runs of `process` from `params`, independent in training set, batches and noise; see `Simulation` for the result.
 
@@ -63,6 +67,12 @@ def simulate(
     The numbers of replica r depend on `key` and r alone, beyond rounding: not on num_replicas, `memory` (peak of the
     process, in bytes or as "2GiB", its default) or the number of devices. Two processes given the same key see the same
     training sets and batches. `dtype` "float64" is an option. `progress(done, total)` is called after each record.
+
+    `checkpoint`: a folder (or `CheckpointFolder(folder, seconds)`) in which this run keeps finished chunks of replicas
+    and, every 10 seconds, the state of the one in progress. The same call with the same folder goes on from there and
+    gives the numbers of an undisturbed run bit for bit, on the same versions and kind of machine, however often it was
+    killed; of a finished run it gives the result at once. A folder of another run is refused: other arguments, data, key
+    or loss. Remove it when it is no longer needed.
 
     `variance_reduction="path"`: the same answer with smaller errors, for `sgd` on a finite pool. Each replica carries its
     own first and second order x, y around the deterministic path under its own draws; `Simulation.mean` of test_loss,
@@ -98,12 +108,14 @@ def simulate(
 
     Raises TypeError or ValueError, in one sentence that names the argument, before anything runs (variance_reduction: for
     other processes, injected noise, no pool, too many weights, the prediction of another run). A replica that diverges is
-    kept as NaN from its step on, and `Simulation.mean` then refuses.
+    kept as NaN from its step on, and `Simulation.mean` then refuses. OSError if the checkpoint cannot be written.
 
     Source: loop.md section 12, as a control variate.
     """
     options: dict[str, Any] = {"every": every, "training_set": training_set, "dtype": dtype, "memory": memory}
-    options |= {"num_test_draws": num_test_draws, "progress": progress}
+    if isinstance(checkpoint, (str, bytes, os.PathLike)):
+        checkpoint = CheckpointFolder(checkpoint)  # type: ignore[arg-type]
+    options |= {"num_test_draws": num_test_draws, "progress": progress, "checkpoint": checkpoint}
     if variance_reduction is None or not isinstance(process, Process) or not isinstance(spacetime, Spacetime):
         return dynamics.simulate(process, params, spacetime, learning_rate, num_replicas, key, observe, **options)
     carrying = with_companions(process)

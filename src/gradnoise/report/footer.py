@@ -58,7 +58,7 @@ SOURCES = (
 RELOAD = """import gradnoise as gn
 
 results = gn.load("results.nc")              # the file written beside this page
-results["compared"]["verdict"]               # labelled arrays
+results.groups                               # what is in it; labelled arrays
 gn.write_report(results, "report.html")      # this page again, nothing is run
 """
 

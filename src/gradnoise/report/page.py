@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import xarray as xr
 
 from gradnoise.report.curves import curves
 from gradnoise.report.diagram_table import diagram_table
+from gradnoise.report.equilibrium import linear_scaling
 from gradnoise.report.footer import footer
 from gradnoise.report.html import Html, element, escape
 from gradnoise.report.noise import noise_scale
@@ -25,8 +27,10 @@ from gradnoise.report.words import number
 from gradnoise.results.io import as_tree, checked_path, load, written_aside
 from gradnoise.results.schema import validate
 
-SECTIONS = (verdict, curves, residuals, whole_run, spectrum, noise_scale, trade_off, diagram_table)
-"""The parts of the page between header and footer, in order; each takes the Source and gives its markup."""
+MAIN = (verdict, curves, residuals, whole_run, spectrum, noise_scale, trade_off, diagram_table)
+"""The parts of the page of the main job, in order; each takes the Source and gives its markup."""
+OTHERS = {"scaling": linear_scaling}
+"""Group of results -> the part of the page that other commands add; before the main job's."""
 
 
 def write_report(results: Any, path: str | os.PathLike[str]) -> Path:
@@ -64,12 +68,18 @@ def page(tree: xr.DataTree) -> str:
         "policy": escape(_policy(scripts)),
         "style": _asset("page.css"),
         "header": _header(source),
-        "main": "".join(part(source) for part in SECTIONS),
+        "main": "".join(part(source) for part in _parts(source)),
         "footer": footer(source),
         "plotly": scripts[0],
         "script": scripts[1],
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("page.html"))
+
+
+def _parts(source: Source) -> list[Callable[[Source], Html]]:
+    """What the page has: the main job's parts, unless the results are of other commands alone."""
+    others = [part for group, part in OTHERS.items() if group in source.groups]
+    return [*others, *(MAIN if set(source.groups) - set(OTHERS) or not others else ())]
 
 
 def _name(source: Source) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from gradnoise.results.schema import GROUPS
+from gradnoise.results.variables import GROUPS
 
 BAD = ("truncation", "disagrees")
 CURVATURE_RULE = 1.0

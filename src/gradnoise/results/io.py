@@ -12,7 +12,8 @@ import xarray as xr
 from xarray.backends import NetCDF4DataStore
 
 from gradnoise.results.convert import to_results
-from gradnoise.results.schema import FORMAT, GROUPS, clean_attributes
+from gradnoise.results.schema import FORMAT, clean_attributes
+from gradnoise.results.variables import GROUPS
 
 MOST_CLAIMED = 1 << 26
 """Bytes a file may claim to hold beyond ten times its own size, before anything is read."""

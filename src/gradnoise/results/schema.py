@@ -1,4 +1,4 @@
-"""What a results tree holds: groups, variables, dimensions. The same names in memory, in the file and in the report."""
+"""A results tree: built, checked, and cleaned for a file."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,129 +7,10 @@ import numpy as np
 import xarray as xr
 
 import gradnoise
+from gradnoise.results.variables import GROUPS, LABELS, MAIN, units
 
 FORMAT = 1
 """Raised when a variable changes its meaning; kept in the root attribute `results_format`."""
-
-CURVE = ("target", "learning_rate", "step", "order")
-AT_CHECKPOINT = ("checkpoint",)
-BY_GROUP = ("checkpoint", "group")
-BY_BATCH = ("batch_size", "target", "step")
-
-GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
-    "measured": {
-        "value": ("entry",),
-        "value_se": ("entry",),
-        "noise_trace": AT_CHECKPOINT,
-        "noise_trace_se": AT_CHECKPOINT,
-        "gradient_norm_squared": AT_CHECKPOINT,
-        "gradient_norm_squared_se": AT_CHECKPOINT,
-        "simple_noise_scale": AT_CHECKPOINT,
-        "simple_noise_scale_se": AT_CHECKPOINT,
-        "simple_noise_scale_low": AT_CHECKPOINT,
-        "simple_noise_scale_high": AT_CHECKPOINT,
-        "group_noise_trace": BY_GROUP,
-        "group_noise_trace_se": BY_GROUP,
-        "group_gradient_norm_squared": BY_GROUP,
-        "group_gradient_norm_squared_se": BY_GROUP,
-        "group_simple_noise_scale": BY_GROUP,
-        "group_simple_noise_scale_se": BY_GROUP,
-        "eigenvalue": ("checkpoint", "eigen"),
-        "rank": AT_CHECKPOINT,
-        "participation_ratio": AT_CHECKPOINT,
-        "stable_rank": AT_CHECKPOINT,
-        "hessian_max": AT_CHECKPOINT,
-        "hessian_max_se": AT_CHECKPOINT,
-        "curvature_limit": AT_CHECKPOINT,
-        "baseline_step": AT_CHECKPOINT,
-        "test_loss": AT_CHECKPOINT,
-    },
-    "predicted": {
-        "loss": CURVE,
-        "loss_se": CURVE,
-        "coefficient": ("target", "order"),
-        "coefficient_se": ("target", "order"),
-        "factor": ("target", "entry"),
-    },
-    "simulated": {
-        "loss": ("process", "target", "learning_rate", "step"),
-        "loss_se": ("process", "target", "learning_rate", "step"),
-        "num_replicas": ("process", "learning_rate"),
-        "num_diverged": ("process", "learning_rate"),
-    },
-    "compared": {
-        "difference": CURVE,
-        "difference_se": CURVE,
-        "z": CURVE,
-        "last_term": CURVE,
-        "verdict": ("target", "learning_rate", "order"),
-        "band": ("target", "learning_rate", "order"),
-        "residual": ("target", "order", "learning_rate"),
-        "residual_se": ("target", "order", "learning_rate"),
-        "slope": ("target", "order"),
-        "slope_low": ("target", "order"),
-        "slope_high": ("target", "order"),
-        "expected_slope": ("target", "order"),
-    },
-    "path": {
-        "predicted": (*BY_BATCH, "loops"),
-        "predicted_se": (*BY_BATCH, "loops"),
-        "simulated": BY_BATCH,
-        "simulated_se": BY_BATCH,
-        "path_loss": ("step",),
-        "in_domain": ("batch_size", "step"),
-        "test_coefficient": ("step",),
-        "test_coefficient_se": ("step",),
-        "num_replicas": ("batch_size",),
-        "num_diverged": ("batch_size",),
-        "residual_scaled": ("batch_size",),
-        "residual_scaled_se": ("batch_size",),
-        "residual_level": (),
-        "residual_level_se": (),
-        "residual_level_p": (),
-        "doubling_batch_size": (),
-        "doubling_batch_size_se": (),
-        "doubling_batch_size_low": (),
-        "doubling_batch_size_high": (),
-    },
-}
-"""Group -> variable -> dimensions, in any order. `band` may lack any of its dimensions."""
-
-LABELS = ("target", "process", "learning_rate", "order", "checkpoint", "group", "diagram", "batch_size", "loops")
-"""Coordinates that say what a place along a dimension is; where a variable has the dimension it needs the coordinate."""
-
-UNITS = {
-    "noise_trace": "loss^2 / parameter^2",
-    "gradient_norm_squared": "loss^2 / parameter^2",
-    "eigenvalue": "loss^2 / parameter^2",
-    "simple_noise_scale": "examples",
-    "hessian_max": "loss / parameter^2",
-    "curvature_limit": "learning rate",
-    "value": "loss / learning_rate^order",
-    "loss": "loss",
-    "difference": "loss",
-    "residual": "loss",
-    "last_term": "loss",
-    "predicted": "loss",
-    "simulated": "loss",
-    "path_loss": "loss",
-    "test_coefficient": "loss * examples",
-    "residual_scaled": "loss * examples^2",
-    "residual_level": "loss * examples^2",
-    "doubling_batch_size": "examples",
-}
-
-
-def units(name: str) -> str | None:
-    """The units of the variable `name`, of its error and of its interval's ends; None where it has none.
-
-    >>> units("group_simple_noise_scale_se")
-    'examples'
-    """
-    stem = name.removeprefix("group_")
-    for ending in ("_se", "_low", "_high"):
-        stem = stem.removesuffix(ending)
-    return UNITS.get(stem)
 
 
 def build_tree(groups: Mapping[str, xr.Dataset], attrs: Mapping[str, Any] | None = None) -> xr.DataTree:
@@ -193,7 +74,7 @@ def _clean(name: str, value: Any) -> Any:
 def validate(tree: xr.DataTree, complete: bool = False) -> xr.DataTree:
     """`tree`, if it is a results tree: marked as one, at least one group, every known variable with its dimensions.
 
-    With `complete` every group and variable of the schema must be there; without, a report says what is absent.
+    With `complete` every group of the main job and all its variables must be there; without, a report says what is absent.
     Raises TypeError for what is no tree, ValueError in one sentence for the first thing that is wrong.
     """
     if not isinstance(tree, xr.DataTree):
@@ -209,8 +90,8 @@ def validate(tree: xr.DataTree, complete: bool = False) -> xr.DataTree:
             "gradnoise."
         )
     present = [name for name in GROUPS if name in tree.children]
-    if not present or (complete and len(present) < len(GROUPS)):
-        lacking = [name for name in GROUPS if name not in present]
+    lacking = [name for name in MAIN if name not in present]
+    if not present or (complete and lacking):
         raise ValueError(
             f"results has no group {lacking[0]!r} (it has {present or 'none'}). Expected {', '.join(GROUPS)}."
         )

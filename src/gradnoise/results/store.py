@@ -10,15 +10,20 @@ import numpy as np
 import xarray as xr
 
 import gradnoise
+from gradnoise.results.checkpoint import CheckpointFolder
 from gradnoise.results.io import load, save
 from gradnoise.results.schema import build_tree
 
+RUNS = ".runs"
+"""How the name of a simulation's folder ends."""
+
 
 class Stages:
-    """A folder of finished stages that belong to one fingerprint; others in the folder are ignored.
+    """A folder of finished stages, and of simulations, that belong to one fingerprint; others in the folder are ignored.
 
     `put` writes aside and renames, so a stage is there whole or not at all; `get` gives None for a stage that is absent
     or damaged (it is then done again).
+    `checkpoint` is where a simulation keeps its runs: what several stages need of them is simulated once.
     """
 
     def __init__(self, folder: Path, mark: str) -> None:
@@ -38,6 +43,10 @@ class Stages:
     def put(self, stage: str, dataset: xr.Dataset) -> None:
         """Store a finished stage."""
         save(build_tree({stage: dataset}), self._path(stage))
+
+    def checkpoint(self, name: str) -> CheckpointFolder:
+        """The folder of the simulation `name`."""
+        return CheckpointFolder(self.folder / f"{name}-{self.mark}{RUNS}")
 
 
 def fingerprint(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
