@@ -30,6 +30,8 @@ _HOME = {
     "schedule_gradient": "predict",
     "best_batch_schedule": "predict",
     "example_attribution": "predict",
+    "ode_coefficients": "predict",
+    "sde_coefficients": "predict",
     "diagram_values": "measure",
     "noise_covariance": "measure",
     "noise_spectrum": "measure",

@@ -42,6 +42,20 @@ def ordered_partitions(
                 yield from ((block, *later) for later in ordered_partitions(rest, strict, weak))
 
 
+def linear_extensions(items: frozenset[int], strict: Relation = ()) -> int:
+    """How many total orders of `items` have u before v for every (u, v) in `strict`; 0 if there is a circle.
+
+    >>> linear_extensions(frozenset({0, 1, 2}), [(0, 2), (1, 2)])
+    2
+    """
+    counts = {frozenset(): 1}
+    for size in range(1, len(items) + 1):
+        for chosen in map(frozenset, combinations(sorted(items), size)):
+            last = [v for v in chosen if not any(u == v and w in chosen for u, w in strict)]
+            counts[chosen] = sum(counts[chosen - {v}] for v in last)
+    return counts[items]
+
+
 def components(items: Collection[int], pairs: Relation) -> dict[int, int]:
     """Each item's representative, the least item it is joined to by `pairs`.
 

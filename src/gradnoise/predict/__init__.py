@@ -1,6 +1,7 @@
 """Predictions: counting factors, series in the learning rate, and whole curves around the deterministic path."""
 
 from gradnoise.predict.coefficients import coefficient, coefficient_curve, coefficient_formula
+from gradnoise.predict.continuous import ode_coefficients, sde_coefficients
 from gradnoise.predict.path import (
     BatchChoice,
     BatchSchedule,
@@ -37,9 +38,11 @@ __all__ = [
     "coefficient_formula",
     "entry_weights",
     "example_attribution",
+    "ode_coefficients",
     "predict_curve",
     "predict_path",
     "schedule_gradient",
+    "sde_coefficients",
     "series_coefficients",
     "step_attribution",
     "where_noise_costs",
