@@ -19,8 +19,8 @@ def ode_coefficients(values: DiagramValues, num_steps: int) -> Estimate:
         (T^k / k!) (-G . d)^k l = sum over untied diagrams of order k of (-1)^k T^k vol(D) v(D),    T = num_steps
 
     vol(D) = (linear extensions of the tree)/(k! |Aut D|): the share of times at which every child comes before its
-    parent. The flow is that of the population's mean loss (`gradient_flow` with training_set="population"). Shape (max_order + 1,),
-    with the covariance that comes from that of the values; units loss / learning_rate^k.
+    parent. The flow is that of the population's mean loss (`gradient_flow` with training_set="population"). Shape
+    (max_order + 1,), with the covariance that comes from that of the values; units loss / learning_rate^k.
 
     >>> import gradnoise as gn
     >>> problem = gn.from_arrays(lambda w, x: (w - x) ** 2 / 2, lambda key: np.float64(0.0), np.array([0.0, 2.0]))
