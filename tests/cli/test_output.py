@@ -1,8 +1,10 @@
 """JSON is strict, progress goes to a terminal alone, what fails is told in the command line's words."""
 
+import contextlib
 import io
 import json
 import math
+import signal
 import sys
 
 import numpy as np
@@ -123,3 +125,16 @@ def test_every_failure_is_one_line_with_an_exit_code(capsys, error, code, words)
     assert told.out == ""
     assert told.err.count("\n") == 1
     assert words in told.err
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_an_interrupt_that_was_swallowed_is_heard_at_the_next_progress(shown):
+    """As where compiled code calls back into Python, and an exception in there is only printed."""
+    usual = signal.getsignal(signal.SIGINT)
+    with progress(shown) as hear:
+        hear("working", 0.1)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            hear("working", 0.2)
+    assert signal.getsignal(signal.SIGINT) is usual

@@ -256,9 +256,7 @@ Optimizer = Annotated[
 Verify = Annotated[bool, typer.Option("--verify", help="Also run the scaled batches, and show where the rule fails.")]
 Factors = Annotated[
     Any,
-    _option(
-        "factors", _counts, "2,4,8", "What --verify multiplies learning rate and batch by (default 2,4,8,16,32)."
-    ),
+    _option("factors", _counts, "2,4,8", "What --verify multiplies learning rate and batch by (default 2,4,8,16,32)."),
 ]
 SvagReplicas = Annotated[
     int | None,

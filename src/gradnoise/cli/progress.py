@@ -1,6 +1,8 @@
 """Progress on stderr: a bar with stage, share and time; silent where stderr is no terminal."""
 
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,9 +17,38 @@ Hear = Callable[[str, float | None], None]
 @contextmanager
 def progress(shown: bool = True) -> Iterator[Hear]:
     """A function (stage, share of it or None) that moves the bar; a stage that is over stays as a line with its time."""
-    if not (shown and sys.stderr.isatty()):
-        yield lambda stage, share: None
+    with _heeded_interrupts() as heed:
+        if shown and sys.stderr.isatty():
+            yield from _bar(heed)
+        else:
+            yield lambda stage, share: heed()
+
+
+@contextmanager
+def _heeded_interrupts() -> Iterator[Callable[[], None]]:
+    """A function that raises KeyboardInterrupt if one came: where compiled code calls back, Python may swallow the first."""
+    came = False
+
+    def interrupt(signal_number: int, frame: Any) -> None:
+        nonlocal came
+        came = True
+        raise KeyboardInterrupt
+
+    def heed() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield heed
         return
+    usual = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield heed
+    finally:
+        signal.signal(signal.SIGINT, usual or signal.default_int_handler)
+
+
+def _bar(heed: Callable[[], None]) -> Iterator[Hear]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as Remaining
@@ -27,6 +58,7 @@ def progress(shown: bool = True) -> Iterator[Hear]:
         tasks: dict[str, TaskID] = {}
 
         def hear(stage: str, share: float | None) -> None:
+            heed()
             if stage not in tasks:
                 finish()
                 tasks[stage] = bar.add_task(stage, total=None if share is None else 1.0)
