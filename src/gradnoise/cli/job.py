@@ -129,10 +129,10 @@ def _dry_run(task: Task, problem: "Problem", config: "Config", asked: Asked, not
         told = {"command": task.name, "dry_run": True, "seconds": cost.seconds, "memory_bytes": cost.memory_bytes}
         print(to_json({**told, **replicas, "notes": notes}))
         return
-    print("\n".join([*_cost_lines(cost, error if simulates else None), *notes, "Nothing was written."]))
+    print("\n".join([*cost_lines(cost, error if simulates else None), *notes, "Nothing was written."]))
 
 
-def _cost_lines(cost: "Estimation", error: float | None) -> list[str]:
+def cost_lines(cost: "Estimation", error: float | None) -> list[str]:
     from gradnoise._memory import format_memory
 
     lines = [f"time      about {duration(cost.seconds)}", f"memory    about {format_memory(cost.memory_bytes)}"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gradnoise.cli import options as given
 from gradnoise.cli.environment import prepare
 from gradnoise.cli.expected import WrongUse
-from gradnoise.cli.job import Asked, kept, named
+from gradnoise.cli.job import Asked, cost_lines, kept, named
 from gradnoise.cli.output import duration, to_json, tree_to_dict
 from gradnoise.cli.place import Place
 from gradnoise.cli.problems import Source
@@ -117,7 +117,6 @@ def _settle(source: Source, label_noise: float, settings: dict[str, Any]) -> tup
 
 
 def _dry_run(problem: "Problem", config: "Config", asked: Asked) -> None:
-    from gradnoise._memory import format_memory
     from gradnoise.experiment import scaling as engine
 
     with redirect_stdout(sys.stderr):
@@ -126,8 +125,7 @@ def _dry_run(problem: "Problem", config: "Config", asked: Asked) -> None:
         told = {"seconds": cost.seconds, "memory_bytes": cost.memory_bytes, "notes": cost.notes}
         print(to_json({"command": "scaling", "dry_run": True, **told}))
         return
-    lines = [f"time      about {duration(cost.seconds)}", f"memory    about {format_memory(cost.memory_bytes)}"]
-    print("\n".join([*lines, *cost.notes, "Nothing was written."]))
+    print("\n".join([*cost_lines(cost, None), *cost.notes, "Nothing was written."]))
 
 
 def _read_again(path: str, settings: dict[str, Any], asked: Asked) -> None:
