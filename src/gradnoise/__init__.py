@@ -32,6 +32,7 @@ _HOME = {
     "example_attribution": "predict",
     "ode_coefficients": "predict",
     "sde_coefficients": "predict",
+    "estimate_path": "predict",
     "diagram_values": "measure",
     "noise_covariance": "measure",
     "noise_spectrum": "measure",

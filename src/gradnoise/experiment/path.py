@@ -25,8 +25,8 @@ SHORT, LONG = 64, 96
 FAR = 10.0
 """learning_rate * num_steps * lambda_max / (1 - momentum) of a whole run."""
 NUM_BATCH_SIZES = 5
-DENSE_LIMIT = 300
-"""Most weights for which the noise is worked out without probes."""
+DENSE_HERE = 300
+"""Most weights for which the report works the noise out without probes: sooner than `predict_path`, for the time it takes."""
 FEWEST_PROBES, MOST_PROBES = 50, 200
 WORK = 1.4e10
 """Probes * steps * examples * weights that are spent by default, unless even the fewest probes take more."""
@@ -75,7 +75,7 @@ def make_plan(setup: Setup) -> Plan:
     rate = config.path_learning_rate or config.learning_rate or two_digits(REACH / scale)
     steps = config.path_steps or (SHORT if rate * scale * SHORT >= FAR else LONG)
     size, pool = setup.attributes["num_parameters"], setup.problem.num_pool or 1
-    method = "dense" if size <= DENSE_LIMIT else "probes"
+    method = "dense" if size <= DENSE_HERE else "probes"
     probes = config.num_probes or int(np.clip(WORK / (steps * pool * size), FEWEST_PROBES, MOST_PROBES))
     replicas = min(config.num_replicas, MOST_REPLICAS) if config.path_replicas is None else config.path_replicas
     grid = Spacetime(steps * batch, batch, sampling=config.sampling)

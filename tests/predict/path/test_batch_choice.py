@@ -135,3 +135,9 @@ def test_a_given_set_in_epochs_and_other_things_are_refused():
     with pytest.raises(TypeError, match="expected that of predict_path"):
         batch_choice(0.1)
     assert isinstance(batch_choice(one_path()), BatchChoice)
+
+
+def test_distinct_examples_of_which_two_a_step_are_too_many_are_refused():
+    size = CASES["logistic"]().problem.num_pool
+    with pytest.raises(ValueError, match=f"more than the pool's {size}"):
+        batch_choice(path_of(gn.Spacetime(size, 1), training_set="distinct"))

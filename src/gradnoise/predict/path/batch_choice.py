@@ -72,7 +72,8 @@ def batch_choice(prediction: PathPrediction, batch_sizes: Any = None, share: flo
     (array([0.5269, 0.5137, 0.5072]), Estimate(2.57... +- 0, num_samples=2))
 
     Raises TypeError for another prediction; ValueError for batch sizes that the path was not expanded for, for a training
-    set that is given and used in epochs (its batch size is part of the path), and for a share outside (0, 0.25).
+    set that is given and used in epochs (its batch size is part of the path), for distinct examples of which two a step
+    are more than the pool holds, and for a share outside (0, 0.25).
 
     Source: loop.md section 12, all (N, B) at once.
     """
@@ -83,6 +84,12 @@ def batch_choice(prediction: PathPrediction, batch_sizes: Any = None, share: flo
         raise ValueError(
             'training_set="given" with epochs has one batch size a path: the steps an epoch change with it. Predict a path '
             'for each, or use training_set="drawn".'
+        )
+    if prediction.training_set == "distinct" and not _fits(prediction, 2):
+        steps = prediction.spacetime.steps_per_epoch
+        raise ValueError(
+            f'training_set="distinct" with {steps} steps an epoch has batch size 1 alone: two examples a step are more than '
+            f'the pool\'s {prediction.num_pool}. Predict with fewer steps an epoch, or training_set="drawn".'
         )
     coefficients, covariance = noise_polynomial(prediction)
     size, interval, rising = _solve(coefficients, covariance, share, _num_samples(prediction))
