@@ -9,6 +9,8 @@ import pytest
 
 import gradnoise as gn
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[1] / "examples" / "path_table.py"
 
 

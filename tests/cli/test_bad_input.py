@@ -142,7 +142,7 @@ def test_batches_that_do_not_fit_are_refused(wrong, data, command, arguments, wo
         (("cite", "--bibtex"), ("--bibtex", "no option of gradnoise cite")),
         (("cite", "--out", "x"), ("--out",)),
         (("reprot",), ("'reprot'", "Did you mean report?")),
-        (("xyzzy",), ("'xyzzy'", "report, measure, predict, simulate, scaling, diagrams, cite")),
+        (("xyzzy",), ("'xyzzy'", "report, measure, predict, simulate, scaling, stationary, diagrams, cite")),
         (("--verison",), ("--verison", "--version")),
     ],
     ids=lambda part: " ".join(part).replace("\0", "0"),

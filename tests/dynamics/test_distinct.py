@@ -54,7 +54,10 @@ def test_the_first_train_loss_is_unbiased_with_the_variance_of_a_finite_pool(pro
     assert abs(first.var() - every.var()) < 4.5 * np.sqrt((fourth - every.var() ** 2) / num_replicas)
 
 
-@pytest.mark.parametrize("sampling", ["fixed", "reshuffle", "subset", "with_replacement"])
+@pytest.mark.parametrize(
+    "sampling",
+    ["reshuffle", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fixed", "subset", "with_replacement"))],
+)
 def test_the_mean_agrees_with_the_path_of_distinct_training_sets(getkey, sampling):
     """Within the second loop (a tenth of the first here); the path of drawn sets does not predict them."""
     case = CASES["logistic"]()

@@ -48,6 +48,7 @@ def in_a_fresh_process(*arguments):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_peak_memory_stays_under_the_setting_and_near_its_estimate():
     widths = {}
     for memory, limit in (("640MiB", 640 * 2**20), ("1GiB", 2**30)):

@@ -78,7 +78,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("stage", ["simulation", "control variates"])
+@pytest.mark.parametrize("stage", ["simulation", pytest.param("control variates", marks=pytest.mark.slow)])
 def test_a_killed_run_resumes_to_the_same_numbers(finished, tmp_path, stage):
     def die(message, share):
         if message == stage:

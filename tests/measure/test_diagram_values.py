@@ -122,6 +122,7 @@ def _values_of(pool, w, method):
     return diagram_values(gn.from_arrays(smooth_loss, init, pool), w, method=method).table.value
 
 
+@pytest.mark.slow
 def test_the_covariance_is_that_of_repeated_measurements(getkey):
     """250 repetitions of 200 draws: every variance within 5 standard errors of a variance, and the jackknife's O(1/n)."""
     repetitions, n = 250, 200

@@ -21,7 +21,10 @@ def problem_of(model, num_features, rng, num_examples=4):
     return gn.from_arrays(model.loss, model.init, {"x": x, "y": y}, "conv", model.measured, metrics=model.metrics)
 
 
-@pytest.mark.parametrize(("shape", "kernel", "stride", "depth"), [((1, 8, 8), 3, 2, 2), ((3, 7, 9), 2, 1, 3)])
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "depth"),
+    [pytest.param((1, 8, 8), 3, 2, 2, marks=pytest.mark.slow), ((3, 7, 9), 2, 1, 3)],
+)
 def test_it_is_equinox_convolutions_and_a_linear_layer(shape, kernel, stride, depth, rng):
     model = networks.conv(np.prod(shape), 3, 4, depth, kernel, stride, image_shape=shape, task="regression")
     params, maps = model.init(jax.random.key(1)), jnp.asarray(rng.normal(size=shape), jnp.float32)
@@ -61,6 +64,7 @@ def test_it_passes_the_probe_in_float64_and_has_no_kinks(activation, rng):
     assert not kinks(problem, params)
 
 
+@pytest.mark.slow
 def test_it_can_be_simulated_and_predicted(rng, getkey):
     problem = problem_of(networks.conv(36, 3, channels=2, depth=1), 36, rng)
     params, grid = problem.init(getkey()), gn.Spacetime(4, 2)

@@ -20,8 +20,9 @@ from gradnoise.cli.predict import predict
 from gradnoise.cli.report import report
 from gradnoise.cli.scaling import scaling
 from gradnoise.cli.simulate import simulate
+from gradnoise.cli.stationary import stationary
 
-COMMANDS = (report, measure, predict, simulate, scaling, diagrams, cite)
+COMMANDS = (report, measure, predict, simulate, scaling, stationary, diagrams, cite)
 
 
 class Commands(TyperGroup):

@@ -266,3 +266,13 @@ Read = Annotated[
     str | None,
     _option("read", _text, "FILE", "Judge the runs of an earlier gradnoise scaling anew; nothing is run."),
 ]
+StationaryRate = Annotated[
+    float | None, _option("learning_rate", float, "RATE", "Constant through the run (default 0.1).")
+]
+StationaryDecay = Annotated[
+    float | None, _option("weight_decay", float, "W", "Coupled, as in PyTorch's SGD (default 0.01).")
+]
+StationarySteps = Annotated[
+    int | None, _option("num_steps", _count, "T", "Steps of each run, the first quarter left out (default 20000).")
+]
+StationaryReplicas = Annotated[int | None, _option("num_replicas", _count, "R", "Runs (default 4).")]

@@ -1,24 +1,16 @@
 """`gradnoise scaling`: how far the batch can grow by the linear scaling rule."""
 
-import sys
-from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradnoise.cli import options as given
+from gradnoise.cli.alone import Command, run_alone, tell
 from gradnoise.cli.environment import prepare
 from gradnoise.cli.expected import WrongUse
-from gradnoise.cli.job import Asked, cost_lines, kept, named
-from gradnoise.cli.output import duration, to_json, tree_to_dict
+from gradnoise.cli.job import Asked
 from gradnoise.cli.place import Place
 from gradnoise.cli.problems import Source
-from gradnoise.cli.progress import one_line_warnings, progress, say
 
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from gradnoise.experiment.scaling import Config
-    from gradnoise.problem import Problem
-
+COMMAND = Command("scaling", "gradnoise.experiment.scaling", "gradnoise.report.equilibrium:linear_scaling_cards")
 DEFAULT_PROBLEM = "digits-normalized-mlp"
 
 
@@ -76,56 +68,22 @@ def scaling(
         _read_again(read, known, asked)
         return
     name = problem if problem is not None or data is not None else DEFAULT_PROBLEM
-    _run(Source(name, data, model, None), label_noise or 0.0, known, asked)
+    run_alone(COMMAND, Source(name, data, model, None), known, asked, _with_label_noise(label_noise or 0.0))
 
 
-def _run(source: Source, label_noise: float, settings: dict[str, Any], asked: Asked) -> None:
-    source.check()
-    place = Place.of(asked.out)
-    if asked.resume and place is None:
-        raise WrongUse("--resume came without --out, expected the folder of the interrupted run. Give --out DIR.")
-    prepare(asked.device)
-    with named(source), redirect_stdout(sys.stderr):
-        config, problem = _settle(source, label_noise, settings)
-    if asked.dry_run:
-        _dry_run(problem, config, asked)
-        return
-    from gradnoise.experiment import scaling as engine
+def _with_label_noise(share: float) -> Any:
+    """What `run_alone` does with the problem before it runs."""
 
-    shown = not asked.json
-    with redirect_stdout(sys.stderr), one_line_warnings(), kept(place, asked.resume), progress(shown) as hear:
-        if shown and sys.stderr.isatty():
-            hear("estimating the time", None)
-            say(f"This takes about {duration(engine.estimate(problem, config).seconds)}.")
-        tree = engine.run(problem, config, store=None if place is None else place.stages, progress=hear)
-        paths = {} if place is None else place.write(tree, True)
-    _print(tree, paths, asked.json)
+    def prepared(problem: Any, config: Any) -> Any:
+        from gradnoise.testbeds.label_noise import with_label_noise
 
+        noisy = with_label_noise(problem, share, config.seed) if share else problem
+        if noisy.num_pool is not None:
+            for factor in config.run_factors:
+                config.spacetime(noisy.num_pool, factor)
+        return noisy
 
-def _settle(source: Source, label_noise: float, settings: dict[str, Any]) -> tuple["Config", "Problem"]:
-    from gradnoise.experiment.scaling import Config
-    from gradnoise.testbeds.label_noise import with_label_noise
-
-    config = Config(**settings)
-    problem = source.load()
-    if label_noise:
-        problem = with_label_noise(problem, label_noise, config.seed)
-    if problem.num_pool is not None:
-        for factor in config.run_factors:
-            config.spacetime(problem.num_pool, factor)
-    return config, problem
-
-
-def _dry_run(problem: "Problem", config: "Config", asked: Asked) -> None:
-    from gradnoise.experiment import scaling as engine
-
-    with redirect_stdout(sys.stderr):
-        cost = engine.estimate(problem, config)
-    if asked.json:
-        told = {"seconds": cost.seconds, "memory_bytes": cost.memory_bytes, "notes": cost.notes}
-        print(to_json({"command": "scaling", "dry_run": True, **told}))
-        return
-    print("\n".join([*cost_lines(cost, None), *cost.notes, "Nothing was written."]))
+    return prepared
 
 
 def _read_again(path: str, settings: dict[str, Any], asked: Asked) -> None:
@@ -151,15 +109,4 @@ def _read_again(path: str, settings: dict[str, Any], asked: Asked) -> None:
         {"scaling": judge(tree["scaling"].to_dataset(), closeness)},
         {str(name): value for name, value in tree.attrs.items()},
     )
-    _print(judged, {} if place is None else place.write(judged, True), asked.json)
-
-
-def _print(tree: "xr.DataTree", paths: dict[str, str], as_json: bool) -> None:
-    if as_json:
-        print(to_json({"command": "scaling", "files": paths, "notes": [], **tree_to_dict(tree)}))
-        return
-    from gradnoise.report.equilibrium import linear_scaling_cards
-    from gradnoise.report.source import Source as Reading
-
-    lines = [line for _, finding, more, _ in linear_scaling_cards(Reading(tree)) for line in (finding, *more)]
-    print("\n".join([*lines, *paths.values()]))
+    tell(COMMAND, judged, {} if place is None else place.write(judged, True), asked.json)

@@ -2,7 +2,9 @@
 
 from gradnoise.dynamics.checkpoint import Checkpoint
 from gradnoise.dynamics.discrete import gradient_descent, sgd
+from gradnoise.dynamics.entropy_sgd import entropy_sgd
 from gradnoise.dynamics.equilibrium_records import equilibrium_records
+from gradnoise.dynamics.fluctuation_records import fluctuation_records
 from gradnoise.dynamics.gradient_flow import gradient_flow
 from gradnoise.dynamics.hessian_sgd import hessian_sgd
 from gradnoise.dynamics.levy import levy
@@ -16,7 +18,9 @@ from gradnoise.dynamics.svag import svag
 __all__ = [
     "Checkpoint",
     "Simulation",
+    "entropy_sgd",
     "equilibrium_records",
+    "fluctuation_records",
     "gradient_descent",
     "gradient_flow",
     "hessian_sgd",

@@ -26,7 +26,7 @@ FAR = 10.0
 """learning_rate * num_steps * lambda_max / (1 - momentum) of a whole run."""
 NUM_BATCH_SIZES = 5
 DENSE_HERE = 300
-"""Most weights for which the report works the noise out without probes: sooner than `predict_path`, for the time it takes."""
+"""Most weights for which the report does without probes: fewer than `predict_path`, for the time it takes."""
 FEWEST_PROBES, MOST_PROBES = 50, 200
 WORK = 1.4e10
 """Probes * steps * examples * weights that are spent by default, unless even the fewest probes take more."""

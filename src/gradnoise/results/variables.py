@@ -86,6 +86,22 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "doubling_batch_size_low": (),
         "doubling_batch_size_high": (),
     },
+    "stationary": {
+        "train_loss": ("replica", "record"),
+        "test_loss": ("replica", "record"),
+        "drift": (),
+        "drift_se": (),
+        "reversal_p": (),
+        "identity_ratio": ("identity", "form"),
+        "identity_ratio_low": ("identity", "form"),
+        "identity_ratio_high": ("identity", "form"),
+        "eigenvalue": ("checkpoint", "eigen"),
+        "rank": AT_CHECKPOINT,
+        "participation_ratio": AT_CHECKPOINT,
+        "stable_rank": AT_CHECKPOINT,
+        "distance": ("checkpoint", "other"),
+        "overlap": ("checkpoint", "other"),
+    },
     "scaling": {
         "squared_norm": SERIES,
         "gradient_norm_squared": SERIES,
@@ -133,7 +149,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
 
 LABELS = (
     "target", "process", "learning_rate", "order", "checkpoint", "group", "diagram", "batch_size", "loops", "factor",
-    "quantity", "form", "observable",
+    "quantity", "form", "observable", "identity", "other",
 )  # fmt: skip
 """Coordinates that say what a place along a dimension is; where a variable has the dimension it needs the coordinate."""
 
@@ -157,6 +173,7 @@ UNITS = {
     "residual_level": "loss * examples^2",
     "doubling_batch_size": "examples",
     "critical_batch": "examples",
+    "drift": "loss",
     "metric_noise_scale": "examples",
     "squared_norm": "parameter^2",
     "batch_noise_trace": "loss^2 / parameter^2",

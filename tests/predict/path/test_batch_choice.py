@@ -53,6 +53,7 @@ def test_the_interval_is_the_one_of_the_coefficient_and_the_error_its_image(getk
     assert choice.batch_size.stderr == pytest.approx(noise.stderr * (0.5 - share) / (share * loss), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_with_two_loops_the_answer_still_loses_the_share(getkey):
     path = path_of(spacetime=gn.Spacetime(4, 2, epochs=2), num_loops=2, num_probes=200, key=getkey())
     coefficients, covariance = noise_polynomial(path)

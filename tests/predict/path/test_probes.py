@@ -68,6 +68,7 @@ def probe_path(seed, num_probes=1000):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["test", "train", "gap", "variance", "displacement"])
 def test_probes_are_unbiased(target, seed):
     exact, found = exact_path().curve(target).value, probe_path(seed % 3).curve(target)
@@ -138,6 +139,7 @@ def every_pair():
         return run_pairs(setting.motion, *fixed, jnp.asarray(both), kicks, jnp.asarray(tied[first]), since)
 
 
+@pytest.mark.slow
 def test_pairs_of_probes_are_unbiased(every_pair, getkey):
     """The mean over 2000 pairs against all 81, in test loss and gap at every step."""
     path = predict_path(*ONE, gn.Spacetime(2, 1, 2), 0.1, method="dense", num_loops=2, num_probes=2000, key=getkey())
