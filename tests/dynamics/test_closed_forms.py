@@ -110,6 +110,7 @@ def test_an_infinite_training_set_gives_fresh_batches_and_no_gap(signs):
         assert (runs.observables["gap"] == 0).all()
 
 
+@pytest.mark.slow
 def test_fresh_test_draws_estimate_the_test_loss_without_bias():
     sampled = Problem(loss, lambda key, n: jax.random.normal(key, (n,)), lambda key: np.zeros(()))
     spacetime = Spacetime(N, B, E, "reshuffle")

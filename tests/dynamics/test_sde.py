@@ -75,6 +75,7 @@ def test_a_substep_differs_from_svags_in_the_third_moment_by_its_lambda_alone():
     assert_equal(third(moves) - raw, -(RATE**3) / l**2 * (3 - 1 / l) / 2 * skewness)
 
 
+@pytest.mark.slow
 def test_one_substep_is_noisy_gd_number_for_number(getkey):
     key, start, spacetime = getkey(), five_points().init(None), Spacetime(6, 2, 2)
     problem, options = five_points(), {"momentum": 0.5, "weight_decay": 0.1, "injected_noise": 0.2}
@@ -165,6 +166,7 @@ def cubic1():
     return one_weight()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 2])
 def test_runs_on_the_population_have_the_series_of_the_exact_table(cubic1, batch, seed):
     """z-scores against the table's orders 0 to 4; the bound allows the exact bias of 24 substeps and twice order 5."""

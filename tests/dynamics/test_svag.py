@@ -123,7 +123,14 @@ def test_the_fourth_moment_of_a_step_falls_as_l_to_the_minus_two():
     assert size[0] > size[1] > size[2] > 0.9 * size[1]
 
 
-@pytest.mark.parametrize("options", [{}, {"momentum": 0.6, "weight_decay": 0.1}, {"injected_noise": 0.7}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        {"momentum": 0.6, "weight_decay": 0.1},
+        pytest.param({"injected_noise": 0.7}, marks=pytest.mark.slow),
+    ],
+)
 def test_svag_1_is_sgd_number_for_number(options):
     problem, spacetime, key = five_points(), Spacetime(6, 2, 2, "reshuffle"), jax.random.key(3)
     runs = [

@@ -134,6 +134,7 @@ def test_where_there_is_no_whole_run_the_group_says_why(change, problem, said):
     assert "\n" not in found.attrs["absent"]
 
 
+@pytest.mark.slow
 def test_runs_that_diverge_have_no_mean_from_there_on():
     problem = small_problem(lambda w, x: jnp.sum((w - 3 * x[:2]) ** 4) / 40)
     found = group(SMALL.model_copy(update={"path_learning_rate": 0.2, "momentum": 0.0}), problem)
@@ -191,6 +192,7 @@ def test_the_flatness_test_is_level():
     assert stats.kstest(chances, "uniform").pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_it_in():
     told, seconds, held = whole_run_cost(Job(small_problem(), SMALL, quiet))
     assert "whole run of 24 steps at learning rate 0.5, batch sizes 1, 2, 4, 8, 16" in told

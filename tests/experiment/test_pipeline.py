@@ -124,6 +124,7 @@ def test_rates_that_diverge_leave_a_report_with_unknown_slopes():
     assert bool(np.isnan(tree["compared"]["slope"]).any()) == (tree["compared"].sizes["learning_rate"] < 4)
 
 
+@pytest.mark.slow
 def test_weight_decay_is_predicted_as_the_penalty_it_is(getkey):
     """SGD with coupled decay against the series of the penalized problem, 4000 replicas: within the band."""
     problem, rate, decay = small_problem(), 0.02, 0.3
@@ -143,6 +144,7 @@ def test_a_problem_without_a_pool_goes_the_whole_way():
     assert "needs a pool" in tree["path"].attrs["absent"]
 
 
+@pytest.mark.slow
 def test_the_estimate_counts_replicas_by_the_spread_of_the_change():
     asked, finer = (estimate(small_problem(), SMALL, error=error) for error in (0.1, 0.05))
     assert finer.num_replicas_needed == pytest.approx(4 * asked.num_replicas_needed, rel=0.1, abs=4)

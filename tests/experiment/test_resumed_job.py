@@ -66,6 +66,7 @@ def test_every_stop_inside_the_simulation_is_taken_up_to_the_same_numbers(proble
     assert len(begun) <= 12 + 3  # of each stop at most the chunk in progress
 
 
+@pytest.mark.slow
 def test_compared_after_simulated_simulates_nothing_again(problem, tmp_path, begun):
     whole = run(problem, SMALL, stages=STAGES, store=tmp_path)
     assert len(begun) == 2 * 12  # six rates, two chunks each, and as many of control variates

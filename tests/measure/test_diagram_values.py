@@ -86,6 +86,7 @@ def test_population_values_equal_dense_joint_cumulants_for_every_diagram_to_orde
         assert values[diagram].stderr == 0
 
 
+@pytest.mark.slow
 def test_the_root_carries_measured_over_the_test_pool_when_held_out_and_over_the_pool_when_tied(small):
     pool, w, test_pool = small
     problem = gn.from_arrays(smooth_loss, init, pool, measured=other_measure, test_pool=test_pool)
@@ -104,6 +105,7 @@ def test_the_root_carries_measured_over_the_test_pool_when_held_out_and_over_the
             )
 
 
+@pytest.mark.slow
 def test_unbiased_values_average_to_the_population_over_all_samples_of_a_small_pool(small):
     """Every one of the 3^4 samples of 4 draws from 3 examples; the plug-in value of the same samples is biased."""
     _, w, pool = small

@@ -65,6 +65,7 @@ def test_with_two_loops_the_answer_still_loses_the_share(getkey):
     assert error == pytest.approx(path.curve("test", batch_size=4).stderr[-1], rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", ["fixed", "with_replacement"])
 def test_as_many_examples_in_larger_batches_is_the_path_of_fewer_steps(sampling):
     spacetime = gn.Spacetime(16, 2, sampling=sampling)

@@ -104,6 +104,7 @@ def test_chunks_of_probes_and_examples_change_rounding_only(monkeypatch):
         np.testing.assert_allclose(other, one, rtol=1e-10, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_fewer_probes_are_the_first_ones():
     few, more = probe_path(1, 50).samples, probe_path(1).samples
     for name in ("test", "pool", "tied", "cross_square"):
