@@ -30,5 +30,5 @@ def test_mean_estimation_is_stationary_and_has_its_page(call, folder):
     )
     assert told.code == 0, told
     assert "Nothing speaks against a stationary run" in told.out
-    assert "one weight has nowhere to circulate" in told.out
+    assert "one direction has nowhere to circulate" in told.out
     assert "Where SGD settles" in (folder / "place" / "report.html").read_text()

@@ -207,3 +207,8 @@ def test_wrong_calls_are_one_sentence(wrong, words):
 def test_no_force_is_one_sentence():
     with pytest.raises(ValueError, match="forces is empty"):
         force_balance()
+
+
+def test_a_constant_force_is_no_balance_and_no_force_is_one():
+    assert force_balance(np.full(1000, 0.5)).conclusion.startswith("differs")
+    assert force_balance(np.zeros(1000)).conclusion == "agrees"

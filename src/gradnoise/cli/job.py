@@ -1,4 +1,4 @@
-"""What report, measure, predict and simulate have in common: from options to files and lines."""
+"""What report, measure, predict and simulate have in common (and, in parts, all that run): from options to files, lines."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -158,7 +158,7 @@ def _run(task: Task, problem: "Problem", config: "Config", asked: Asked, notes: 
 
 @contextmanager
 def kept(place: Place | None, resume: bool) -> Iterator[None]:
-    """Around a run: wrong use leaves nothing behind, and one that is stopped says how to go on."""
+    """Around a run: wrong use leaves nothing behind but what was simulated; one that is stopped says how to go on."""
     earlier = set() if place is None else place.prepare(resume)
     try:
         yield
@@ -166,7 +166,7 @@ def kept(place: Place | None, resume: bool) -> Iterator[None]:
         raise Interrupted(f"interrupted; {_how_to_go_on(place)}") from None
     except (ValueError, TypeError):
         if place is not None:
-            place.forget(but=earlier)
+            place.forget(but=earlier | place.simulated())
         raise
     finally:
         if place is not None:

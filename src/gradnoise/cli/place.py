@@ -49,6 +49,10 @@ class Place(NamedTuple):
         """The finished stages, and the folders of simulations."""
         return {*self.stages.glob("*.nc"), *self.stages.glob(f"*{RUNS}")}
 
+    def simulated(self) -> set[Path]:
+        """The kept folders of simulations in which something was finished."""
+        return {folder for folder in self.stages.glob(f"*{RUNS}") if any(folder.glob("*.npz"))}
+
     def prepare(self, resume: bool) -> set[Path]:
         """Before a run: forget the stages of an earlier one, unless they are to be taken up; those that stay."""
         if not resume:

@@ -65,7 +65,10 @@ def scaling(
     asked = Asked(out, as_json, dry_run, resume, device)
     known = {name: value for name, value in settings.items() if value is not None}
     if read is not None:
-        _read_again(read, known, asked)
+        others = {"problem": problem, "data": data, "model": model, "label_noise": label_noise}
+        flags = {"dry_run": dry_run or None, "resume": resume or None}
+        told = {name: value for name, value in (others | flags).items() if value is not None}
+        _read_again(read, known | told, asked)
         return
     name = problem if problem is not None or data is not None else DEFAULT_PROBLEM
     run_alone(COMMAND, Source(name, data, model, None), known, asked, _with_label_noise(label_noise or 0.0))
@@ -100,7 +103,7 @@ def _read_again(path: str, settings: dict[str, Any], asked: Asked) -> None:
     from gradnoise.results import build_tree, load
 
     tree = load(path)
-    if "scaling" not in tree.children:
+    if "scaling" not in tree.children or "squared_norm" not in tree["scaling"]:
         raise WrongUse(f"--read={path!r} holds no runs of gradnoise scaling, expected its results.nc. Give that file.")
     closeness = settings.get("closeness")
     if closeness is not None and not closeness > 1:

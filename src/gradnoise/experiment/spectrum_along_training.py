@@ -33,6 +33,7 @@ def spectrum_along_training(
     fractions: Sequence[float] = FRACTIONS,
     num_directions: int = 10,
     momentum: float = 0.0,
+    weight_decay: float = 0.0,
     memory: int | str | None = None,
 ) -> xr.Dataset:
     """Train a network by SGD, batches with replacement, and measure the spectrum of D after these fractions of the steps.
@@ -61,7 +62,7 @@ def spectrum_along_training(
     require_pool(problem, "spectrum_along_training")
     steps = checkpoint_steps(num_steps, fractions)
     directions = _checks.integer("num_directions", num_directions)
-    process, key = sgd(problem, momentum=momentum), _checks.random_key("key", key)
+    process, key = sgd(problem, momentum=momentum, weight_decay=weight_decay), _checks.random_key("key", key)
     # the batches of a shorter run are the first of a longer one with the same key
     points = [train(process, params, step, batch_size, learning_rate, key) for step in steps]
     found = [_measured(problem, point, directions, memory) for point in points]
@@ -75,7 +76,8 @@ def spectrum_along_training(
         "batch_size": int(batch_size),
         "learning_rate": float(learning_rate),
         "momentum": float(momentum),
-        "num_directions": directions,
+        "weight_decay": float(weight_decay),
+        "num_directions": found[0].vectors.shape[1],
     }
     return xr.Dataset(_by_checkpoint(found) | _by_pair(found), _labels(fractions, steps), attributes)
 

@@ -32,6 +32,8 @@ def spectrum_sentences(table: xr.Dataset) -> list[str]:
     )
     random, spread = float(table["overlap_random"]), float(table["overlap_random_spread"])
     directions = table.attrs["num_directions"]
+    if random > 1 - 1e-9:  # all directions there are
+        return told
     told.append(
         f"The leading {directions} eigenvectors then and now overlap by {overlap:.2f}, random ones by {random:.2g} +- "
         f"{spread:.1g}: {_meaning(overlap, random, spread)}."

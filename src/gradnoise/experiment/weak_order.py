@@ -118,10 +118,10 @@ def weak_order_of(
     l_values = _check_l_values(sorted(simulations))
     level = _checks.number("level", level, above=0, below=1)
     ordered = [simulations[l] for l in l_values] + ([] if reference is None else [reference])
-    names = tuple(f"SVAG({l})" for l in l_values[1:]) + (() if reference is None else (_name(reference),))
     for l, simulation in zip((*l_values, None), ordered, strict=False):
         _require_same_runs(ordered[0], simulation, l)
         simulation.mean(observable)
+    names = tuple(f"SVAG({l})" for l in l_values[1:]) + (() if reference is None else (_name(reference),))
     _checks.integer("num_replicas", ordered[0].num_replicas, minimum=8)
     samples = np.stack([np.asarray(runs.observables[observable], dtype=float) for runs in ordered], axis=1)
     effects = samples[:, 1:] - samples[:, :1]

@@ -56,8 +56,9 @@ def beside(source: Source) -> list[str]:
     """What stands beside the certificate: its limits, the printed form, B_simple, the curvature."""
     if not factors(source):
         return []
-    said = ["Below that batch nothing is promised, and nothing is said about test error."]
+    said = []
     if not reasons(source):
+        said.append("Below that batch nothing is promised, and nothing is said about test error.")
         forms = {name: _critical(source, name) for name in ("printed", "approximate")}
         told = [f"{name} {number(value)} ({interval(*ends)})" for name, (value, *ends) in forms.items()]
         said.append(f"Other forms of the theorem: {' and '.join(told)}; the first is weaker than it need be.")
@@ -84,7 +85,11 @@ def _curvature(source: Source) -> list[str]:
 
 def sde(source: Source) -> list[str]:
     """Whether the SDE describes SGD for each observable, by SVAG; with what would have been seen."""
-    return [str(source.attr(f"sde_{name}", GROUP)) for name in source.labels(GROUP, "observable")]
+    told = [str(source.attr(f"sde_{name}", GROUP)) for name in source.labels(GROUP, "observable")]
+    steps = source.attr_number("sde_steps", GROUP)
+    if not told or not steps > 0:
+        return told
+    return [f"Over the first {number(steps, 7)} steps from the start, each observable for itself:", *told]
 
 
 def not_held(source: Source) -> list[str]:
@@ -137,13 +142,14 @@ def observed(source: Source) -> str:
     ends = {f: [source.number(GROUP, f"closeness_{end}", factor=f) for end in ("low", "high")] for f in tried}
     broken = [f for f in tried if ends[f][0] > level]
     kept = [f for f in tried if ends[f][1] <= level]
+    names = lambda some: listed([str(batch(source, f)) for f in some])  # noqa: E731
     said = [
-        f"the invariance is surely broken from batch size {batch(source, min(broken))} on"
+        f"the invariance is surely broken at batch size {names(broken)}"
         if broken
         else "it is broken at none of the batch sizes tried, as far as the intervals say"
     ]
     if kept:
-        said.append(f"it holds up to batch size {batch(source, max(kept))}")
+        said.append(f"it holds at batch size {names(kept)}")
     value = _critical(source, "sharp")[0]
     predicted = f"Predicted: above {number(value)}. " if not reasons(source) else ""
     return f"{predicted}Observed: {', and '.join(said)}. {_failed_error(source, tried)}"

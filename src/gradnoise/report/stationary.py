@@ -59,7 +59,7 @@ def _stationarity(source: Source) -> tuple[list[str], str]:
     window = f"over steps {burn_in} to {steps}"
     told = [
         f"Train loss from the first half of these steps to the second: {with_error(drift, error)}.",
-        *(f"Identity of the {NAMES[name]}: {words}." for name, words in said.items()),
+        *(f"Identity of the {NAMES[name]}: {words.rstrip('.')}." for name, words in said.items()),
     ]
     if any(words.startswith("differs") for words in said.values()) or moving:
         return [f"The run is not stationary {window}, as far as these tests see.", *told], "caution"
@@ -73,7 +73,7 @@ def _stationarity(source: Source) -> tuple[list[str], str]:
 
 
 def _equilibrium(source: Source) -> str:
-    conclusion = str(source.attr("reversal", GROUP, "unknown"))
+    conclusion = str(source.attr("reversal", GROUP, "unknown")).rstrip(".")
     extra = {
         "irreversible": "The state is no thermal equilibrium: probability circulates, the potential is not the loss.",
         "not told": "A circulation too weak to be seen, or in other directions, is not excluded.",

@@ -51,7 +51,9 @@ def force_balance(
         return ForceBalance(means, 0.0, float("nan"), told)
     count, longest = rows[0].size, rows[0].shape[1]
     length = block_length(max(autocorrelation_time(row) for row in rows), count, longest)
-    scores = np.abs(means.value) / np.where(means.stderr > 0, means.stderr, np.inf)
+    sizes, rounding = np.abs(means.value), 1e-12 * np.max(np.abs(rows))
+    errors = np.where(means.stderr > 0, means.stderr, np.where(sizes > rounding, np.finfo(float).tiny, np.inf))
+    scores = sizes / errors
     p_value = min(1.0, len(rows) * 2 * float(stats.t.sf(scores.max(), max(count / length - 1, 1))))
     worst = int(scores.argmax())
     told = (

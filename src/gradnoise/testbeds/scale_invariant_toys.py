@@ -84,6 +84,10 @@ def angle_toy_squared_norm(
                 'order=2 has a closed form for process="sde" with num_substeps=None. Leave the others out.'
             )
         return math.sqrt(eta * (signal**2 + per_batch) / (decay * (2 + eta * decay)))
+    if (process == "svag") != (num_substeps is not None) and process != "sde":
+        raise ValueError(
+            f'process="{process}" came with num_substeps={num_substeps}, expected a number for "svag" and none for "sgd".'
+        )
     part = 1.0 if process == "sgd" else 0.0 if num_substeps is None else 1 / num_substeps
     return math.sqrt(eta * (signal**2 * part + per_batch) / (decay * (2 - eta * decay * part)))
 

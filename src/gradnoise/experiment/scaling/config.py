@@ -17,8 +17,8 @@ EXACT_UP_TO = 4096
 """Training examples up to which G and N are exact at every record; beyond they are estimated from batches."""
 MOST_BATCHES, FEWEST_BATCHES = 64, 8
 SVAG_TIMES = 2
-ADAM_STEPS = 2000
 """Relaxation times over which SVAG is compared with SGD."""
+ADAM_STEPS = 2000
 
 
 class Grid(NamedTuple):
@@ -88,6 +88,11 @@ class ScalingConfig(BaseModel):
                 "weight_decay=0 has no equilibrium: the weights of a scale-invariant loss then grow for ever, expected "
                 "above 0. Give 0.005, say"
             )
+        if self.num_steps is not None and self.num_steps < BURN_IN * self.relaxation:
+            raise ValueError(
+                f"num_steps={self.num_steps} is less than {BURN_IN} relaxation times, {BURN_IN * self.relaxation:.0f}: "
+                "nothing is left after the burn-in. Give more steps, or a larger weight_decay"
+            )
         largest = self.factors[-1] if self.verify else 1
         product = largest * self.learning_rate * self.weight_decay
         if product >= 1:
@@ -134,6 +139,12 @@ class ScalingConfig(BaseModel):
         wanted = self.num_steps or (BURN_IN + WINDOW) * self.relaxation
         records = max(3, round(wanted / every))
         return Grid(records * every, round(records * BURN_IN / (BURN_IN + WINDOW)) * every, every)
+
+    @property
+    def svag_steps(self) -> int:
+        """Steps from the start over which SVAG is compared with SGD; 0 where it is not."""
+        every = self.grid.every
+        return max(1, round(SVAG_TIMES * self.relaxation / every)) * every if self.svag_replicas else 0
 
     def spacetime(self, num_pool: int, factor: int = 1) -> Spacetime:
         """The sampling pattern of the run at `factor`; ValueError, naming batch_size, if its batches are larger than N."""

@@ -7,7 +7,7 @@ from gradnoise import _checks, _memory
 from gradnoise.dynamics.cost import estimate_simulation
 from gradnoise.dynamics.svag import svag
 from gradnoise.experiment.cost import Estimation
-from gradnoise.experiment.scaling.config import SVAG_TIMES, ScalingConfig
+from gradnoise.experiment.scaling.config import ScalingConfig
 from gradnoise.experiment.scaling.run import L_VALUES, STAGES, ScalingJob
 from gradnoise.problem import Problem
 from gradnoise.spacetime import Spacetime
@@ -33,10 +33,9 @@ def estimate(
     )  # fmt: skip
     seconds = runs * one.seconds
     if config.svag_replicas:
-        steps = max(1, round(SVAG_TIMES * config.relaxation / grid.every)) * grid.every
         process = svag(problem, 1, weight_decay=config.weight_decay)
         cost = estimate_simulation(
-            process, job.params, whole.truncate(steps), config.svag_replicas, grid.every, **options
+            process, job.params, whole.truncate(config.svag_steps), config.svag_replicas, grid.every, **options
         )
         seconds += cost.seconds * (1 + sum(2 * l for l in L_VALUES[1:]))
     notes = [

@@ -16,7 +16,7 @@ from gradnoise.dynamics import Simulation, sgd, simulate, svag
 from gradnoise.dynamics.equilibrium_records import equilibrium_records
 from gradnoise.dynamics.train import train
 from gradnoise.experiment.scaling.adaptive import adaptive_table
-from gradnoise.experiment.scaling.config import SVAG_TIMES, ScalingConfig
+from gradnoise.experiment.scaling.config import ScalingConfig
 from gradnoise.experiment.scaling.judge import QUANTITIES, judge
 from gradnoise.experiment.setup import mark_of
 from gradnoise.experiment.weak_order import weak_order_of
@@ -101,8 +101,7 @@ class ScalingJob:
         if not count:
             return {}
         every = config.grid.every
-        steps = max(1, round(SVAG_TIMES * config.relaxation / every)) * every
-        spacetime = config.spacetime(self.num_pool).truncate(steps)
+        spacetime = config.spacetime(self.num_pool).truncate(config.svag_steps)
         records = self.observe()
         runs = {}
         for place, l in enumerate(L_VALUES):
@@ -112,20 +111,21 @@ class ScalingJob:
                 count, self.key["svag"], {"squared_norm": records["squared_norm"]}, every, self.training_set,
                 memory=config.memory, checkpoint=self._checkpoint(f"svag-{l}"),
             )  # fmt: skip
+        if any(np.any(run.diverged_at >= 0) for run in runs.values()):
+            return {}
         return {name: weak_order_of(runs, name) for name in SDE_OBSERVABLES}
 
     def curvature(self) -> tuple[float, float]:
-        """lambda_max of the data loss at the end of one more baseline run, and its error."""
+        """lambda_max of the data loss after one more run, on the whole pool, and its error; NaN if that run diverges."""
         config = self.config
         self.progress("curvature at the end", None)
-        end = train(
-            self.process(),
-            self.params,
-            config.grid.num_steps,
-            config.batch_size,
-            config.learning_rate,
-            self.key["train"],
-        )
+        try:
+            end = train(
+                self.process(), self.params, config.grid.num_steps, config.batch_size, config.learning_rate,
+                self.key["train"],
+            )  # fmt: skip
+        except ValueError:  # the weights stopped being finite
+            return np.nan, np.nan
         found = hessian_extremes(self.problem, end, memory=config.memory).largest
         return float(found.value), float(found.stderr)
 
@@ -161,6 +161,7 @@ def _sgd_table(job: ScalingJob) -> xr.Dataset:
     """All runs and their facts, not judged yet."""
     runs = {factor: job.scaled(factor, place) for place, factor in enumerate(job.config.run_factors)}
     found = series_table(runs, job.config).merge(sde_table(job.sde()), combine_attrs="no_conflicts")
+    found = found.assign_attrs(sde_steps=job.config.svag_steps)
     curvature, error = job.curvature()
     return found.assign(hessian_max=curvature, hessian_max_se=error).assign_attrs(_facts(job))
 
@@ -192,13 +193,15 @@ def sde_table(found: Mapping[str, Any]) -> xr.Dataset:
 
 def _facts(job: ScalingJob) -> dict[str, Any]:
     config, grid = job.config, job.config.grid
+    adam = config.optimizer == "adam"  # one run on the whole pool
     invariant = [name for name, holds in job.groups.items() if holds]
     return {
         "learning_rate": config.learning_rate, "batch_size": config.batch_size, "weight_decay": config.weight_decay,
         "closeness": config.closeness, "every": grid.every, "burn_in": grid.burn_in, "num_steps": grid.num_steps,
-        "num_examples": config.num_examples or job.num_pool, "sampling": config.sampling,
-        "training_set": job.training_set, "num_replicas": config.num_replicas,
-        "invariant_groups": invariant, "other_groups": [name for name in job.groups if name not in invariant],
+        "num_examples": job.num_pool if adam else config.num_examples or job.num_pool,
+        "sampling": "with_replacement" if adam else config.sampling, "training_set": job.training_set,
+        "num_replicas": config.num_replicas, "invariant_groups": invariant,
+        "other_groups": [name for name in job.groups if name not in invariant],
     }  # fmt: skip
 
 

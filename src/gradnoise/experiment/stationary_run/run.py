@@ -110,7 +110,7 @@ class StationaryJob:
         self.progress("noise spectrum along training", None)
         return spectrum_along_training(
             self.problem, self.params, config.whole_steps, config.batch_size, config.learning_rate, self.key["train"],
-            memory=config.memory,
+            weight_decay=config.weight_decay, memory=config.memory,
         )  # fmt: skip
 
 
@@ -174,9 +174,10 @@ def judge(runs: Simulation, config: StationaryConfig) -> xr.Dataset:
 
 def _reversal(places: np.ndarray, config: StationaryConfig) -> tuple[float, str]:
     """p value and conclusion of the test of time reversal."""
-    if places.shape[-1] < 2:
-        return np.nan, "one weight has nowhere to circulate"
-    found = irreversibility_test(places, min(config.num_components, places.shape[-1]), seed=config.seed)
+    moving = np.linalg.matrix_rank((places - places.mean(axis=(0, 1))).reshape(-1, places.shape[-1]), rtol=1e-6)
+    if moving < 2:
+        return np.nan, "one direction has nowhere to circulate"
+    found = irreversibility_test(places, min(config.num_components, int(moving)), seed=config.seed)
     return found.p_value, found.conclusion
 
 

@@ -44,14 +44,15 @@ PAPER_SCALING = {
     "learning_rate": 0.8,
     "batch_size": 128,
     "weight_decay": 5e-4,
-    "sampling": "subset",
+    "sampling": "with_replacement",
     "num_steps": 250 * 390,
     "verify": True,
     "factors": tuple(2**k for k in range(1, 10)),
     "num_replicas": 4,
     "svag_replicas": 0,
 }
-"""The phase of constant rate, 250 of 300 epochs, from batch 128 to 2^16; rates as batch/128 times .8."""
+"""The phase of constant rate, 250 of 300 epochs, from batch 128 to 2^16 (above N: with replacement); rates as batch/128
+times .8."""
 
 CONFIGURATIONS: Mapping[str, Configuration] = {
     "sgd-noisygd-gd": Configuration(
