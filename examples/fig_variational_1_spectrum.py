@@ -58,6 +58,21 @@ def run(data: Data, options: argparse.Namespace, network: dict[str, Any], **prob
     return spectrum_along_training(stated, params, options.num_steps, 32, 0.1, key, memory=options.memory)
 
 
+def checkpoint_lines(one: xr.Dataset) -> list[str]:
+    """The numbers at each checkpoint; trace, distance and overlap beside those at the first."""
+    lines = []
+    for place in range(one.sizes["checkpoint"]):
+        here = one.isel(checkpoint=place, other=0)
+        lines.append(
+            f"{float(here['checkpoint']):.0%}: training loss {float(here['train_loss']):.3g}, eigenvalues "
+            f"{float(here['mean']):.2g} +- {float(here['spread']):.2g}, rank {int(here['rank'])}, in float32 "
+            f"{int(here['rank_float32'])}, participation ratio {float(here['participation_ratio']):.3g}, stable rank "
+            f"{float(here['stable_rank']):.3g}, trace x {float(here['trace'] / one['trace'][0]):.2g}, "
+            f"{float(here['distance']):.2g} decades, overlap {float(here['overlap']):.2f}"
+        )
+    return lines
+
+
 def histogram(values: np.ndarray, threshold: float, name: str, paint: str) -> fig.Trace:
     """How many eigenvalues above the threshold lie in each quarter of a decade."""
     logs = np.log10(values[values > max(threshold, 0.0)])
@@ -151,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
         found[name] = one
         loss, accuracy = (float(one[each][-1]) for each in ("train_loss", "accuracy"))
         print(f"{name}: {one.attrs['num_parameters']} weights, training loss {loss:.3g}, accuracy {accuracy:.1%}")
-        print(*(f"    {sentence}" for sentence in spectrum_sentences(one)), sep="\n", flush=True)
+        print(*(f"    {each}" for each in [*checkpoint_lines(one), *spectrum_sentences(one)]), sep="\n", flush=True)
 
     for name in list(known)[: options.networks]:
         tell(name, run(data, options, known[name]))
@@ -159,6 +174,8 @@ def main(arguments: list[str] | None = None) -> None:
         first = next(iter(known.values()))
         few = min(options.num_pool, *(int((data.pool["y"] < classes).sum()) for classes in (2, 5, 10)))
         for classes in (2, 5, 10):
+            if options.networks > 0 and classes == data.num_outputs and few == options.num_pool:
+                continue  # the first network's run above
             tell(f"{classes} classes", run(data, options, first, num_classes=classes, num_pool=few))
         images = max(10, options.num_pool // 9)
         tell("unshifted", run(data, options, first, num_pool=images))
