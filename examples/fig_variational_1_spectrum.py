@@ -8,10 +8,6 @@ and on images in all nine one-pixel shifts. Printed: what each run says. The pag
 """
 
 import argparse
-import base64
-import hashlib
-import re
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +19,7 @@ from gradnoise.experiment.spectrum_along_training import spectrum_along_training
 from gradnoise.experiment.spectrum_words import spectrum_sentences
 from gradnoise.report import figure as fig
 from gradnoise.report.html import Html, element, escape, section, table
+from gradnoise.report.page import filled
 from gradnoise.report.words import number
 from gradnoise.testbeds.datasets import Data, digits, load_npz
 from gradnoise.testbeds.image_problems import image_problem
@@ -126,24 +123,8 @@ def numbers(found: dict[str, xr.Dataset]) -> Html:
 
 def page(title: str, *parts: Html) -> str:
     """One HTML file that needs no network, in the report's style."""
-    from plotly.offline import get_plotlyjs
-
-    asset = lambda name: (files("gradnoise.report") / "assets" / name).read_text(encoding="utf-8")  # noqa: E731
-    scripts = get_plotlyjs(), asset("page.js")
-    allowed = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts
-    )
-    filled = {
-        "title": escape(title),
-        "policy": escape(f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"),
-        "style": asset("page.css"),
-        "header": element("header", element("h1", title)),
-        "main": "".join(parts),
-        "footer": element("p", "Made by examples/fig_variational_1_spectrum.py; docs/theory/spectra.md."),
-        "plotly": scripts[0],
-        "script": scripts[1],
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: filled[match[1]], asset("page.html"))
+    made = element("p", "Made by examples/fig_variational_1_spectrum.py; docs/theory/spectra.md.")
+    return filled(title, element("header", element("h1", title)), escape(parts), made)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,11 +9,7 @@ gradient, and whether the leading principal components circulate. The page besid
 """
 
 import argparse
-import base64
-import hashlib
-import re
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +31,7 @@ from gradnoise.problem import Problem
 from gradnoise.process import Batches, Process
 from gradnoise.report import figure as fig
 from gradnoise.report.html import Html, element, escape, section, table
+from gradnoise.report.page import filled
 from gradnoise.report.words import interval, number, with_error
 from gradnoise.spacetime import SAMPLINGS, Spacetime
 from gradnoise.testbeds.datasets import Data, digits, load_npz
@@ -299,24 +296,8 @@ def numbers(found: list[Circulation]) -> Html:
 
 def page(title: str, *parts: Html) -> str:
     """One HTML file that needs no network, in the report's style."""
-    from plotly.offline import get_plotlyjs
-
-    asset = lambda name: (files("gradnoise.report") / "assets" / name).read_text(encoding="utf-8")  # noqa: E731
-    scripts = get_plotlyjs(), asset("page.js")
-    allowed = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts
-    )
-    filled = {
-        "title": escape(title),
-        "policy": escape(f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"),
-        "style": asset("page.css"),
-        "header": element("header", element("h1", title)),
-        "main": "".join(parts),
-        "footer": element("p", "Made by examples/fig_variational_2_trajectory.py; docs/theory/trajectories.md."),
-        "plotly": scripts[0],
-        "script": scripts[1],
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: filled[match[1]], asset("page.html"))
+    made = element("p", "Made by examples/fig_variational_2_trajectory.py; docs/theory/trajectories.md.")
+    return filled(title, element("header", element("h1", title)), escape(parts), made)
 
 
 def still(run: Run) -> str:

@@ -10,12 +10,8 @@ docs/experiments.md has the numbers.
 """
 
 import argparse
-import base64
-import hashlib
-import re
 import sys
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +22,7 @@ from gradnoise.experiment.svag_paper import CONFIGURATIONS, run_configuration
 from gradnoise.problem import Problem
 from gradnoise.report import figure as fig
 from gradnoise.report.html import Html, element, escape, section, table
+from gradnoise.report.page import filled
 from gradnoise.report.words import number, with_error
 
 COLOURS = ("@ink", "@order1", "@order2", "@order3", "@order4", "@order5", "@start", "@order0")
@@ -128,30 +125,10 @@ def part(name: str, found: xr.Dataset) -> Html:
 
 def page(results: Mapping[str, xr.Dataset]) -> str:
     """One self-contained page: no network, no script but its own two."""
-    from plotly.offline import get_plotlyjs
-
-    asset = {
-        each: (files("gradnoise.report") / "assets" / f"page.{each}").read_text() for each in ("js", "css", "html")
-    }
-    scripts = (get_plotlyjs(), asset["js"])
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
     title, first = "SGD, SVAG, noisy GD", next(iter(results.values()))
     head = element("header", element("p", "gradnoise", class_="brand"), element("h1", title))
-    parts = {
-        "title": escape(title),
-        "policy": escape(
-            "default-src 'none'; base-uri 'none'; form-action 'none'; script-src "
-            + " ".join(f"'sha256-{each}'" for each in hashes)
-            + "; style-src 'unsafe-inline'; img-src data: blob:"
-        ),
-        "style": asset["css"],
-        "header": head,
-        "main": "".join(part(name, found) for name, found in results.items()),
-        "footer": element("p", f"gradnoise {first.attrs['gradnoise_version']}, {first.attrs['created']}"),
-        "plotly": scripts[0],
-        "script": scripts[1],
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], asset["html"])
+    made = element("p", f"gradnoise {first.attrs['gradnoise_version']}, {first.attrs['created']}")
+    return filled(title, head, escape([part(name, found) for name, found in results.items()]), made)
 
 
 def problems(name: str, data: str | None, model: str) -> Problem | dict[str, Problem] | None:

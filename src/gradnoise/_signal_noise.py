@@ -58,12 +58,21 @@ def example_squares(gradient: Any, params: Params, examples: Examples, chunk: in
     return square / num, squared_norm(summed) / num**2
 
 
+def noise_fraction(num_examples: int, batch_size: int, replacement: bool = False) -> float:
+    """Covariance of a batch mean gradient over D/B: 1 with replacement, (N - B)/(N - 1) without.
+
+    >>> noise_fraction(num_examples=4, batch_size=2)
+    0.666...
+    """
+    if replacement:
+        return 1.0
+    return (num_examples - batch_size) / (num_examples - 1) if num_examples > 1 else 0.0
+
+
 def batch_noise(trace: Any, num_examples: int, batch_size: int, replacement: bool) -> Any:
     """tr Sigma of one batch from tr D: tr D / B, without replacement times (N - B)/(N - 1).
 
     >>> batch_noise(6.0, num_examples=4, batch_size=2, replacement=False)
     2.0
     """
-    if replacement:
-        return trace / batch_size
-    return trace / batch_size * ((num_examples - batch_size) / (num_examples - 1) if num_examples > 1 else 0.0)
+    return trace / batch_size * noise_fraction(num_examples, batch_size, replacement)

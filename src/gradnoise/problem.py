@@ -62,6 +62,10 @@ class Problem:
         """ "population": test is the mean over where training examples come from; "held out": over `test_pool`."""
         return "population" if self.test_pool is None else "held out"
 
+    def setting_for(self, training_set: str) -> str:
+        """What test loss means in runs on this `training_set`: "this training set" where all train on the pool."""
+        return "this training set" if training_set == "given" else self.setting
+
     @property
     def num_pool(self) -> int | None:
         """How many examples the pool holds; None without a pool."""

@@ -1,4 +1,4 @@
-"""What commands that run an engine of their own have in common: problem, plan, run, files, lines."""
+"""Commands that run an engine of their own, beside the main job's."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -7,21 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradnoise.cli.environment import prepare
-from gradnoise.cli.expected import WrongUse
-from gradnoise.cli.job import Asked, cost_lines, kept, named
-from gradnoise.cli.output import duration, to_json, tree_to_dict
-from gradnoise.cli.place import Place
+from gradnoise.cli.job import Asked, foretell, named, place_for, tell, tell_plan, watched
 from gradnoise.cli.problems import Source
-from gradnoise.cli.progress import one_line_warnings, progress, say
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from gradnoise.problem import Problem
-
 
 class Command(NamedTuple):
-    """A command: its name, the module with Config, estimate and run, and where the page's findings for it are made.
+    """A command: its name, the module with Config, estimate and run, where its findings are made, its default problem.
 
     `cards` is "module:function" of a Source of the report. Modules are loaded when they are needed.
     """
@@ -29,6 +23,7 @@ class Command(NamedTuple):
     name: str
     engine: str
     cards: str
+    default_problem: str
 
 
 def run_alone(
@@ -40,49 +35,35 @@ def run_alone(
 ) -> None:
     """Do `command` on the problem of `source`, after `prepared(problem, config)` has had its way with it.
 
-    All that can be wrong is found before anything is written. What the user's own code prints goes to stderr.
+    `settings` are fields of the engine's Config, None where not given. All that can be wrong is found before anything is
+    written. What the user's own code prints goes to stderr.
     """
-    source.check()
-    place = Place.of(asked.out)
-    if asked.resume and place is None:
-        raise WrongUse("--resume came without --out, expected the folder of the interrupted run. Give --out DIR.")
+    if source.problem is None and source.data is None:
+        source = source._replace(problem=command.default_problem)
+    place = place_for(source, asked)
     prepare(asked.device)
     engine = import_module(command.engine)
     with named(source), redirect_stdout(sys.stderr):
-        config = engine.Config(**settings)
+        config = engine.Config(**{name: value for name, value in settings.items() if value is not None})
         problem = prepared(source.load(), config)
         if problem.num_pool is not None:
             config.spacetime(problem.num_pool)
     if asked.dry_run:
-        _dry_run(command, engine, problem, config, asked)
+        with redirect_stdout(sys.stderr):
+            cost = engine.estimate(problem, config)
+        tell_plan(command.name, cost, cost.notes, asked.json)
         return
-    shown = not asked.json
-    with redirect_stdout(sys.stderr), one_line_warnings(), kept(place, asked.resume), progress(shown) as hear:
-        if shown and sys.stderr.isatty():
-            hear("estimating the time", None)
-            say(f"This takes about {duration(engine.estimate(problem, config).seconds)}.")
+    with watched(place, asked) as hear:
+        foretell(hear, asked, lambda: engine.estimate(problem, config).seconds)
         tree = engine.run(problem, config, store=None if place is None else place.stages, progress=hear)
         paths = {} if place is None else place.write(tree, True)
-    tell(command, tree, paths, asked.json)
+    tell(command.name, tree, paths, [], asked.json, lambda: findings(command, tree))
 
 
-def _dry_run(command: Command, engine: Any, problem: "Problem", config: Any, asked: Asked) -> None:
-    with redirect_stdout(sys.stderr):
-        cost = engine.estimate(problem, config)
-    if asked.json:
-        told = {"seconds": cost.seconds, "memory_bytes": cost.memory_bytes, "notes": cost.notes}
-        print(to_json({"command": command.name, "dry_run": True, **told}))
-        return
-    print("\n".join([*cost_lines(cost, None), *cost.notes, "Nothing was written."]))
-
-
-def tell(command: Command, tree: "xr.DataTree", paths: Mapping[str, str], as_json: bool) -> None:
-    """The findings in lines, or everything as JSON."""
-    if as_json:
-        print(to_json({"command": command.name, "files": paths, "notes": [], **tree_to_dict(tree)}))
-        return
+def findings(command: Command, tree: "xr.DataTree") -> list[str]:
+    """What the page finds in the results of `command`, in lines."""
     from gradnoise.report.source import Source as Reading
 
     module, _, function = command.cards.partition(":")
     cards = getattr(import_module(module), function)(Reading(tree))
-    print("\n".join([*(line for _, finding, more, _ in cards for line in (finding, *more)), *paths.values()]))
+    return [line for _, finding, more, _ in cards for line in (finding, *more)]

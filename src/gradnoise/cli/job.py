@@ -1,7 +1,7 @@
 """What report, measure, predict and simulate have in common (and, in parts, all that run): from options to files, lines."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +11,7 @@ from gradnoise.cli.expected import WrongUse
 from gradnoise.cli.output import duration, to_json, tree_to_dict
 from gradnoise.cli.place import Place
 from gradnoise.cli.problems import Source
-from gradnoise.cli.progress import one_line_warnings, progress, say
+from gradnoise.cli.progress import Hear, one_line_warnings, progress, say
 from gradnoise.cli.summary import summary
 
 if TYPE_CHECKING:
@@ -46,10 +46,7 @@ def run(task: Task, source: Source, settings: Mapping[str, Any], asked: Asked) -
 
     All that can be wrong is found before anything is written. What the user's own code prints goes to stderr.
     """
-    source.check()
-    place = Place.of(asked.out)
-    if asked.resume and place is None:
-        raise WrongUse("--resume came without --out, expected the folder of the interrupted run. Give --out DIR.")
+    place = place_for(source, asked)
     if asked.error is not None and not asked.dry_run:
         raise WrongUse(
             f"--error={asked.error:g} came without --dry-run, expected with it. Give --dry-run, or leave it out."
@@ -62,6 +59,15 @@ def run(task: Task, source: Source, settings: Mapping[str, Any], asked: Asked) -
             _dry_run(task, problem, config, asked, notes)
         else:
             _run(task, problem, config, asked, notes, place)
+
+
+def place_for(source: Source, asked: Asked) -> Place | None:
+    """The folder asked for, made sure that it can be written; raises for options that exclude each other."""
+    source.check()
+    place = Place.of(asked.out)
+    if asked.resume and place is None:
+        raise WrongUse("--resume came without --out, expected the folder of the interrupted run. Give --out DIR.")
+    return place
 
 
 @contextmanager
@@ -122,38 +128,50 @@ def _dry_run(task: Task, problem: "Problem", config: "Config", asked: Asked, not
     error = 0.01 if asked.error is None else asked.error
     with redirect_stdout(sys.stderr):
         cost = estimate(problem, config, error=error, stages=task.stages)
-    notes = [*notes, *cost.notes]
     simulates = "simulated" in task.stages
-    if asked.json:
-        replicas = {"error": error, "num_replicas_needed": cost.num_replicas_needed} if simulates else {}
-        told = {"command": task.name, "dry_run": True, "seconds": cost.seconds, "memory_bytes": cost.memory_bytes}
-        print(to_json({**told, **replicas, "notes": notes}))
-        return
-    print("\n".join([*cost_lines(cost, error if simulates else None), *notes, "Nothing was written."]))
+    tell_plan(task.name, cost, [*notes, *cost.notes], asked.json, error if simulates else None)
 
 
-def cost_lines(cost: "Estimation", error: float | None) -> list[str]:
+def tell_plan(command: str, cost: "Estimation", notes: list[str], as_json: bool, error: float | None = None) -> None:
+    """What --dry-run prints; with `error`, also the replicas that this error asks for."""
     from gradnoise._memory import format_memory
 
+    if as_json:
+        replicas = {} if error is None else {"error": error, "num_replicas_needed": cost.num_replicas_needed}
+        told = {"command": command, "dry_run": True, "seconds": cost.seconds, "memory_bytes": cost.memory_bytes}
+        print(to_json({**told, **replicas, "notes": notes}))
+        return
     lines = [f"time      about {duration(cost.seconds)}", f"memory    about {format_memory(cost.memory_bytes)}"]
     if error is not None:
         needed = f"{cost.num_replicas_needed} needed"
         lines.append(f"replicas  {needed} for an error of {100 * error:g}% of the test loss's mean change")
-    return lines
+    print("\n".join([*lines, *notes, "Nothing was written."]))
 
 
 def _run(task: Task, problem: "Problem", config: "Config", asked: Asked, notes: list[str], place: Place | None) -> None:
     from gradnoise.experiment import pipeline
 
-    shown = not asked.json
-    with redirect_stdout(sys.stderr), one_line_warnings(), kept(place, asked.resume), progress(shown) as hear:
-        if task.page and shown and sys.stderr.isatty():
-            hear("estimating the time", None)
-            say(f"This takes about {duration(pipeline.estimate(problem, config, stages=task.stages).seconds)}.")
+    with watched(place, asked) as hear:
+        if task.page:
+            foretell(hear, asked, lambda: pipeline.estimate(problem, config, stages=task.stages).seconds)
         store = None if place is None else place.stages
         tree = pipeline.run(problem, config, stages=task.stages, store=store, progress=hear)
         paths = {} if place is None else place.write(tree, task.page)
-    _print(task, tree, paths, notes, asked.json)
+    tell(task.name, tree, paths, notes, asked.json, lambda: summary(tree, task.name))
+
+
+@contextmanager
+def watched(place: Place | None, asked: Asked) -> Iterator[Hear]:
+    """Around a run: progress on stderr (what the user's code prints, too), and what is kept if it is stopped."""
+    with redirect_stdout(sys.stderr), one_line_warnings(), kept(place, asked.resume), progress(not asked.json) as hear:
+        yield hear
+
+
+def foretell(hear: Hear, asked: Asked, seconds: Callable[[], float]) -> None:
+    """Tell who watches how long it will take; `seconds` takes some itself."""
+    if not asked.json and sys.stderr.isatty():
+        hear("estimating the time", None)
+        say(f"This takes about {duration(seconds())}.")
 
 
 @contextmanager
@@ -181,8 +199,16 @@ def _how_to_go_on(place: Place | None) -> str:
     return f"what was done is kept in {place.stages}. Run the same command with --resume to go on."
 
 
-def _print(task: Task, tree: "xr.DataTree", paths: Mapping[str, str], notes: list[str], as_json: bool) -> None:
+def tell(
+    command: str,
+    tree: "xr.DataTree",
+    paths: Mapping[str, str],
+    notes: list[str],
+    as_json: bool,
+    lines: Callable[[], list[str]],
+) -> None:
+    """What a finished command prints: everything as JSON, or `notes`, `lines()` and where the files are."""
     if as_json:
-        print(to_json({"command": task.name, "files": paths, "notes": notes, **tree_to_dict(tree)}))
+        print(to_json({"command": command, "files": paths, "notes": notes, **tree_to_dict(tree)}))
         return
-    print("\n".join([*notes, *summary(tree, task.name), *paths.values()]))
+    print("\n".join([*notes, *lines(), *paths.values()]))

@@ -3,15 +3,19 @@
 from typing import Any
 
 from gradnoise.cli import options as given
-from gradnoise.cli.alone import Command, run_alone, tell
+from gradnoise.cli.alone import Command, findings, run_alone
 from gradnoise.cli.environment import prepare
 from gradnoise.cli.expected import WrongUse
-from gradnoise.cli.job import Asked
+from gradnoise.cli.job import Asked, tell
 from gradnoise.cli.place import Place
 from gradnoise.cli.problems import Source
 
-COMMAND = Command("scaling", "gradnoise.experiment.scaling", "gradnoise.report.equilibrium:linear_scaling_cards")
-DEFAULT_PROBLEM = "digits-normalized-mlp"
+COMMAND = Command(
+    "scaling",
+    "gradnoise.experiment.scaling",
+    "gradnoise.report.equilibrium:linear_scaling_cards",
+    "digits-normalized-mlp",
+)
 
 
 def scaling(
@@ -63,15 +67,12 @@ def scaling(
         "seed": seed,
     }
     asked = Asked(out, as_json, dry_run, resume, device)
-    known = {name: value for name, value in settings.items() if value is not None}
     if read is not None:
         others = {"problem": problem, "data": data, "model": model, "label_noise": label_noise}
         flags = {"dry_run": dry_run or None, "resume": resume or None}
-        told = {name: value for name, value in (others | flags).items() if value is not None}
-        _read_again(read, known | told, asked)
+        _read_again(read, settings | others | flags, asked)
         return
-    name = problem if problem is not None or data is not None else DEFAULT_PROBLEM
-    run_alone(COMMAND, Source(name, data, model, None), known, asked, _with_label_noise(label_noise or 0.0))
+    run_alone(COMMAND, Source(problem, data, model, None), settings, asked, _with_label_noise(label_noise or 0.0))
 
 
 def _with_label_noise(share: float) -> Any:
@@ -91,7 +92,7 @@ def _with_label_noise(share: float) -> Any:
 
 def _read_again(path: str, settings: dict[str, Any], asked: Asked) -> None:
     """Judge the runs in a results file with another closeness."""
-    other = set(settings) - {"closeness"}
+    other = {name for name, value in settings.items() if value is not None} - {"closeness"}
     if other:
         raise WrongUse(
             f"--read={path!r} came with {', '.join('--' + name.replace('_', '-') for name in sorted(other))}, expected with "
@@ -112,4 +113,5 @@ def _read_again(path: str, settings: dict[str, Any], asked: Asked) -> None:
         {"scaling": judge(tree["scaling"].to_dataset(), closeness)},
         {str(name): value for name, value in tree.attrs.items()},
     )
-    tell(COMMAND, judged, {} if place is None else place.write(judged, True), asked.json)
+    paths = {} if place is None else place.write(judged, True)
+    tell(COMMAND.name, judged, paths, [], asked.json, lambda: findings(COMMAND, judged))

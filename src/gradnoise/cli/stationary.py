@@ -5,8 +5,12 @@ from gradnoise.cli.alone import Command, run_alone
 from gradnoise.cli.job import Asked
 from gradnoise.cli.problems import Source
 
-COMMAND = Command("stationary", "gradnoise.experiment.stationary_run", "gradnoise.report.stationary:stationary_cards")
-DEFAULT_PROBLEM = "digits-logistic"
+COMMAND = Command(
+    "stationary",
+    "gradnoise.experiment.stationary_run",
+    "gradnoise.report.stationary:stationary_cards",
+    "digits-logistic",
+)
 
 
 def stationary(
@@ -46,6 +50,4 @@ def stationary(
         "memory": memory,
         "seed": seed,
     }
-    known = {name: value for name, value in settings.items() if value is not None}
-    name = problem if problem is not None or data is not None else DEFAULT_PROBLEM
-    run_alone(COMMAND, Source(name, data, model, hidden), known, Asked(out, as_json, dry_run, resume, device))
+    run_alone(COMMAND, Source(problem, data, model, hidden), settings, Asked(out, as_json, dry_run, resume, device))

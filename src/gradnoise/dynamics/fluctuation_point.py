@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gradnoise import _tree
-from gradnoise._signal_noise import example_squares
+from gradnoise._signal_noise import example_squares, noise_fraction
 from gradnoise._types import Examples, Params
 from gradnoise.dynamics.equilibrium_records import CHUNK, _key_of
 from gradnoise.problem import Loss, Problem
@@ -30,12 +30,6 @@ class FluctuationSetting:
     num_probes: int | None
     seed: int
 
-    def noise_fraction(self, num_examples: int) -> float:
-        """Covariance of a batch mean gradient over D/B."""
-        if self.replacement or num_examples == 1:
-            return 1.0 if self.replacement else 0.0
-        return (num_examples - self.batch_size) / (num_examples - 1)
-
 
 class FluctuationPoint:
     """Force, noise and curvature at one point in flat coordinates; each method is one record."""
@@ -43,7 +37,7 @@ class FluctuationPoint:
     def __init__(self, setting: FluctuationSetting, params: Params, examples: Examples) -> None:
         self.setting, self.examples = setting, examples
         self.weights, self.rebuild = _tree.flatten(params)
-        self.fraction = setting.noise_fraction(_tree.num_examples(examples))
+        self.fraction = noise_fraction(_tree.num_examples(examples), setting.batch_size, setting.replacement)
         self.gradient = jax.grad(self.loss)(self.weights)
         self.force = self.gradient + setting.weight_decay * self.weights
 

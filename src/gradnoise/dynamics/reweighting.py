@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradnoise import _tree
+from gradnoise import _signal_noise, _tree
 from gradnoise._types import Examples, Params, PyTree
 from gradnoise.problem import Problem
 from gradnoise.process import Batches
@@ -35,10 +35,8 @@ def noise_fraction(batches: Batches) -> float:
 
     N is the length of the training set at hand, and the sampling that of the spacetime.
     """
-    size, batch_size = _tree.num_examples(batches.training_set), batches.spacetime.batch_size
-    if batches.spacetime.sampling == "with_replacement":
-        return 1.0
-    return (size - batch_size) / (size - 1) if size > 1 else 0.0
+    size, spacetime = _tree.num_examples(batches.training_set), batches.spacetime
+    return _signal_noise.noise_fraction(size, spacetime.batch_size, spacetime.sampling == "with_replacement")
 
 
 def matching_scale(batches: Batches) -> float:

@@ -106,7 +106,7 @@ def simulate(
         device=devices[0].device_kind,
         num_devices=len(devices),
         chunk_width=plan.width,
-        setting="this training set" if training_set == "given" else problem.setting,
+        setting=problem.setting_for(training_set),
         problem_name=problem.name,
         process_name=process.name,
     )

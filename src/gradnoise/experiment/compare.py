@@ -7,6 +7,7 @@ from gradnoise.estimate import Estimate, from_samples
 from gradnoise.experiment.comparison import Comparison, Expansion, judge
 from gradnoise.experiment.observables import OBSERVABLES, mean_of
 from gradnoise.experiment.same_run import facts, require_same, require_same_path, require_same_series
+from gradnoise.experiment.simultaneous import rounding_size
 from gradnoise.predict import Curve, PathCurve, PathPrediction
 
 
@@ -72,7 +73,7 @@ def compare(
     stderr = np.hypot(np.asarray(simulated.stderr)[:, None], table.stderr)
     return judge(
         prediction.target, prediction.learning_rate, simulation.steps, simulated, np.asarray(table.value), stderr,
-        expansion, _rounding(simulation),
+        expansion, rounding_size(simulation.dtype, simulation.observables["test_loss"]),
     )  # fmt: skip
 
 
@@ -122,10 +123,13 @@ def _compare_processes(first: Simulation, second: Simulation, paired: bool, cont
     predicted, errors = np.asarray(other.value)[:, None], np.asarray(stderr)[:, None]
     nothing = np.zeros_like(predicted)
     unknown = Expansion("", nothing, nothing, np.ones(predicted.shape, bool))
-    return judge("test", second.learning_rate, second.steps, simulated, predicted, errors, unknown, _rounding(second))
-
-
-def _rounding(simulation: Simulation) -> float:
-    """A difference that a mean of losses may have from rounding alone: some ulps of the simulation's dtype."""
-    ulps = 16 * np.finfo(simulation.dtype).eps + 1e-12
-    return float(ulps * np.max(np.abs(simulation.observables["test_loss"])))
+    return judge(
+        "test",
+        second.learning_rate,
+        second.steps,
+        simulated,
+        predicted,
+        errors,
+        unknown,
+        rounding_size(second.dtype, second.observables["test_loss"]),
+    )

@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from gradnoise import _memory
+from gradnoise.experiment.settings import Settings
 from gradnoise.spacetime import Spacetime
 
 
-class Config(BaseModel):
+class Config(Settings):
     """Settings of `report`, `measure`, `predict` and `simulate`; None means: chosen from the problem, and recorded.
 
     `learning_rate` is the main one; the series is also tried at fractions and multiples of it. `batch_size`,
@@ -19,8 +19,6 @@ class Config(BaseModel):
     else from the curvature), the noise around it by `num_probes` probes (0: leave the whole run out), and `path_replicas`
     runs of SGD at each of five batch sizes (0: predicted only).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     learning_rate: float | None = Field(None, gt=0, allow_inf_nan=False)
     batch_size: int = Field(8, ge=1)
@@ -36,8 +34,6 @@ class Config(BaseModel):
     path_steps: int | None = Field(None, ge=1)
     path_replicas: int | None = Field(None, ge=0)
     num_probes: int | None = Field(None, ge=0)
-    memory: str | None = None
-    seed: int = Field(0, ge=0)
 
     @field_validator("num_probes", "path_replicas")
     @classmethod
@@ -45,12 +41,6 @@ class Config(BaseModel):
         if count == 1:
             raise ValueError("1 gives no error, expected 0 or at least 2")
         return count
-
-    @model_validator(mode="after")
-    def _memory_is_an_amount(self) -> "Config":
-        if self.memory is not None:
-            _memory.parse_memory(self.memory)
-        return self
 
     def spacetime(self, num_pool: int | None = None) -> Spacetime:
         """The sampling pattern: by default N = 8 batches; never more than B * floor(n / B) of n pool examples."""

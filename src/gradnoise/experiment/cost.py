@@ -16,6 +16,7 @@ from gradnoise.experiment.config import Config
 from gradnoise.experiment.control_variates import control_variates
 from gradnoise.experiment.job import STAGES, Job
 from gradnoise.experiment.path_cost import whole_run_cost
+from gradnoise.experiment.problem_job import silent
 from gradnoise.experiment.setup import NO_POOL_DRAWS
 from gradnoise.measure import diagram_values
 from gradnoise.problem import Problem
@@ -45,7 +46,7 @@ def estimate(problem: Problem, config: Config, error: float = 0.01, stages: Sequ
     Raises what `run` would raise before long work.
     """
     error = _checks.number("error", error, above=0)
-    job = Job(problem, config, lambda message, share: None)
+    job = Job(problem, config, silent)
     seconds, notes = 0.0, [f"learning rates {', '.join(f'{rate:g}' for rate in job.rates)}; {job.spacetime}"]
     if "measured" in stages or "predicted" in stages:
         seconds += _values_seconds(job)

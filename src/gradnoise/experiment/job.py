@@ -1,6 +1,5 @@
 """One problem with its settings made definite, and each stage of the main job on it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +17,7 @@ from gradnoise.experiment import tables
 from gradnoise.experiment.compare import Comparison, compare
 from gradnoise.experiment.control_variates import control_variates
 from gradnoise.experiment.path import whole_run
+from gradnoise.experiment.problem_job import Progress
 from gradnoise.experiment.residuals import Slope, residual_slope
 from gradnoise.experiment.setup import NO_POOL_DRAWS, Setup
 from gradnoise.measure import DiagramValues, diagram_values
@@ -31,8 +31,6 @@ from gradnoise.stationary.scale_invariant import is_scale_invariant
 STAGES = ("measured", "predicted", "simulated", "compared", "path")
 TARGETS = ("test", "train", "gap")
 SLOPE_RATES = 4
-
-Progress = Callable[[str, float | None], None]
 
 
 @dataclass

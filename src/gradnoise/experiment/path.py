@@ -1,6 +1,5 @@
 """A whole training run for several batch sizes: predicted around one path of gradient descent, simulated beside it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +9,12 @@ import xarray as xr
 
 from gradnoise.dynamics import Simulation, sgd, simulate
 from gradnoise.experiment.path_table import path_table
+from gradnoise.experiment.problem_job import Progress
 from gradnoise.experiment.setup import Setup, two_digits
 from gradnoise.predict import PathPrediction, predict_path
 from gradnoise.predict.path.cost import PathCost, estimate_path
 from gradnoise.predict.path.setting import PathDiverges
 from gradnoise.spacetime import Spacetime
-
-Progress = Callable[[str, float | None], None]
 
 REACH = 0.25
 """The learning rate where none is given: learning_rate * lambda_max / (1 - momentum)."""

@@ -8,7 +8,8 @@ import xarray as xr
 from gradnoise import _checks
 from gradnoise.experiment.config import Config
 from gradnoise.experiment.cost import Estimation, estimate
-from gradnoise.experiment.job import STAGES, Job, Progress
+from gradnoise.experiment.job import STAGES, Job
+from gradnoise.experiment.problem_job import Progress, silent
 from gradnoise.problem import Problem
 from gradnoise.results import build_tree, provenance
 from gradnoise.results.store import Stages
@@ -32,7 +33,7 @@ def run(
     """
     for stage in stages:
         _checks.one_of("stages", stage, STAGES)
-    job = Job(problem, config, progress or (lambda message, share: None))
+    job = Job(problem, config, progress or silent)
     if {"simulated", "compared"}.intersection(stages):
         job.check_decay()
     kept = job.kept = Stages(Path(store), job.mark) if store is not None else None

@@ -1,22 +1,13 @@
 """What a run is asked to do, made definite: start, grid, learning rates, keys, and a fingerprint of it all."""
 
-import json
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import jax
-import numpy as np
-from pydantic import BaseModel
-
-from gradnoise import _tree
-from gradnoise._types import Key, Params
 from gradnoise.experiment.config import Config
+from gradnoise.experiment.problem_job import ProblemJob
 from gradnoise.measure.curvature import hessian_extremes
 from gradnoise.problem import Problem, penalized
-from gradnoise.results.checkpoint import CheckpointFolder
-from gradnoise.results.store import Stages, fingerprint
 from gradnoise.smoothness import kinks
 from gradnoise.spacetime import Spacetime
 
@@ -30,25 +21,10 @@ NO_POOL_DRAWS = 1000
 
 
 @dataclass
-class Setup:
+class Setup(ProblemJob[Config]):
     """One problem and its settings, with everything that was left open chosen."""
 
-    problem: Problem
-    config: Config
-    kept: Stages | None = field(default=None, kw_only=True)
-
-    def checkpoint(self, name: str) -> CheckpointFolder | None:
-        """Where the simulation `name` keeps its runs, so that a killed one goes on and no stage repeats another's."""
-        return None if self.kept is None else self.kept.checkpoint(name)
-
-    @cached_property
-    def key(self) -> dict[str, Any]:
-        names = ("params", "values", "noise", "baseline", "replicas", "path")
-        return dict(zip(names, jax.random.split(jax.random.key(self.config.seed), len(names)), strict=True))
-
-    @cached_property
-    def params(self) -> Params:
-        return self.problem.init(self.key["params"])
+    keys = ("params", "values", "noise", "baseline", "replicas", "path")
 
     @cached_property
     def spacetime(self) -> Spacetime:
@@ -87,18 +63,13 @@ class Setup:
         return {"num_draws": NO_POOL_DRAWS, "key": self.key[meaning], "memory": self.config.memory}
 
     @property
-    def mark(self) -> str:
-        """A fingerprint of all that the results depend on: settings, data, start, and the functions as traced there."""
-        return mark_of(self.problem, self.params, self.key["values"], self.config)
-
-    @property
     def attributes(self) -> dict[str, Any]:
         spacetime = self.spacetime
         return {
             "problem": self.problem.name,
             "setting": self.problem.setting,
             "num_pool": self.problem.num_pool,
-            "num_parameters": sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.params)),
+            "num_parameters": self.num_parameters,
             "kinks": kinks(self.penalized, self.params),
             "num_examples": spacetime.num_examples,
             "batch_size": spacetime.batch_size,
@@ -116,29 +87,6 @@ class Setup:
         """Steps between records: about 8 records."""
         steps = self.spacetime.num_steps
         return min((d for d in range(1, steps + 1) if steps % d == 0), key=lambda d: abs(steps / d - 8))
-
-
-def mark_of(problem: Problem, params: Params, key: Key, config: BaseModel) -> str:
-    """A fingerprint of a problem, a start, and settings; `memory` does not count. `key` draws examples to try.
-
-    Traced in double precision: in single, examples may or may not be cast, by what the process did before.
-    """
-    with jax.enable_x64(True):
-        trees = {"params": params, "pool": problem.pool, "test_pool": problem.test_pool}
-        arrays = {
-            f"{name}{k}": np.asarray(leaf)
-            for name, tree in trees.items()
-            for k, leaf in enumerate(jax.tree.leaves(tree))
-        }
-        examples = problem.sample(key, 16)
-        functions = {"loss": problem.loss, "measured": problem.measured_loss, **dict(problem.metrics or {})}
-        traced = {}
-        for name, function in functions.items():
-            text = str(jax.make_jaxpr(function)(params, _tree.take(examples, 0)))
-            traced[name] = re.sub(r"0x[0-9a-f]+", "", text)  # addresses differ from process to process
-            arrays[f"{name} on examples"] = np.asarray(jax.vmap(function, (None, 0))(params, examples))
-    settings = json.loads(config.model_dump_json(exclude={"memory"}))
-    return fingerprint({"problem": problem.name, **traced, **settings}, arrays)
 
 
 def two_digits(value: float, digits: int = 2) -> float:

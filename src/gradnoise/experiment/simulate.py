@@ -119,7 +119,7 @@ def simulate(
     if variance_reduction is None or not isinstance(process, Process) or not isinstance(spacetime, Spacetime):
         return dynamics.simulate(process, params, spacetime, learning_rate, num_replicas, key, observe, **options)
     carrying = with_companions(process)
-    setting = "this training set" if training_set == "given" else process.problem.setting
+    setting = process.problem.setting_for(training_set)
     run = Run(process.problem.name, process, spacetime, learning_rate, training_set, setting)
     prediction = _read_prediction(variance_reduction, run, params, memory)
     found = on_weights(observe)

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+POWER = 0.8
 NUM_DRAWS = 4000
 DIRECT = 500
 
@@ -44,3 +45,30 @@ def simultaneous_band(samples: Float[np.ndarray, "replica cell"], level: float =
     largest = np.concatenate([np.abs(rng.normal(size=(block, len(root))) @ root).max(axis=1) for block in blocks])
     normal = np.quantile(largest, level)
     return min(bonferroni, float(stats.t.isf(stats.norm.sf(normal), num_replicas - 1)))
+
+
+def largest_size(
+    differences: Float[np.ndarray, "..."], errors: Float[np.ndarray, "..."], band: float
+) -> tuple[float, float]:
+    """An interval for the largest true |difference| among all, from the band that holds for all of them.
+
+    >>> largest_size(np.array([0.0, -0.5]), np.array([0.1, 0.1]), 2.0)
+    (0.3, 0.7)
+    """
+    size, reach = np.abs(differences), band * errors
+    return float(np.max(np.maximum(size - reach, 0))), float(np.max(size + reach))
+
+
+def detectable_size(errors: Float[np.ndarray, "..."], band: float) -> float:
+    """A true difference of this size, wherever it stands, leaves the band with a chance of POWER at least.
+
+    >>> round(detectable_size(np.array([0.1, 0.2]), 2.0), 3)
+    0.568
+    """
+    return (band + float(stats.norm.isf(1 - POWER))) * float(np.max(errors))
+
+
+def rounding_size(dtype: str, *samples: np.ndarray) -> float:
+    """What rounding in `dtype` may make of a difference of means of these samples: some ulps of the largest."""
+    ulps = 16 * np.finfo(dtype).eps + 1e-12
+    return float(ulps * max(np.max(np.abs(each)) for each in samples))

@@ -12,7 +12,7 @@ from gradnoise.dynamics import Simulation, sde, svag
 from gradnoise.dynamics.prepare import Observe
 from gradnoise.estimate import from_samples
 from gradnoise.experiment.same_run import facts, same_rates
-from gradnoise.experiment.simultaneous import simultaneous_band
+from gradnoise.experiment.simultaneous import rounding_size, simultaneous_band
 from gradnoise.experiment.weak_fit import fit_approach
 from gradnoise.experiment.weak_record import WeakOrder
 from gradnoise.problem import Problem, require_problem
@@ -126,7 +126,6 @@ def weak_order_of(
     samples = np.stack([np.asarray(runs.observables[observable], dtype=float) for runs in ordered], axis=1)
     effects = samples[:, 1:] - samples[:, :1]
     fit = fit_approach(samples, [1 / l for l in l_values] + [0.0] * (reference is not None))
-    ulps = 16 * np.finfo(ordered[0].dtype).eps + 1e-12
     return WeakOrder(
         observable=observable,
         l_values=l_values,
@@ -141,7 +140,7 @@ def weak_order_of(
         coefficient=fit.coefficient,
         slope=fit.slope,
         slope_step=int(ordered[0].steps[fit.at]),
-        rounding=float(ulps * np.max(np.abs(samples)) + np.finfo(float).tiny),
+        rounding=rounding_size(ordered[0].dtype, samples) + float(np.finfo(float).tiny),
     )
 
 

@@ -5,12 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats
 
 from gradnoise.estimate import Estimate
 from gradnoise.experiment.residuals import Slope
-
-POWER = 0.8
+from gradnoise.experiment.simultaneous import POWER, detectable_size, largest_size
 
 
 class Effect(NamedTuple):
@@ -51,9 +49,14 @@ class WeakOrder:
     rounding: float
 
     @property
+    def errors(self) -> Float[np.ndarray, "compared record"]:
+        """Standard errors of the effects, widened by rounding."""
+        return np.hypot(self.effects.stderr, self.rounding)
+
+    @property
     def z(self) -> Float[np.ndarray, "compared record"]:
-        """Effects in standard errors, those widened by rounding."""
-        return np.asarray(self.effects.value) / np.hypot(self.effects.stderr, self.rounding)
+        """Effects in standard errors."""
+        return np.asarray(self.effects.value) / self.errors
 
     @property
     def holds(self) -> str:
@@ -65,21 +68,19 @@ class WeakOrder:
         """The effect that is largest in standard errors."""
         row, record = np.unravel_index(int(np.argmax(np.abs(self.z))), self.z.shape)
         effect = self.effects[row, record]
-        reach = self.band * float(np.hypot(effect.stderr, self.rounding))
+        reach = self.band * float(self.errors[row, record])
         value = float(effect.value)
         return Effect(self.compared[row], int(self.steps[record]), effect, value - reach, value + reach)
 
     @property
     def largest_size(self) -> tuple[float, float]:
         """An interval, at `level`, for the largest true |difference| over all steps and l."""
-        size, reach = np.abs(self.effects.value), self.band * np.hypot(self.effects.stderr, self.rounding)
-        return float(np.max(np.maximum(size - reach, 0))), float(np.max(size + reach))
+        return largest_size(np.asarray(self.effects.value), self.errors, self.band)
 
     @property
     def detectable(self) -> float:
         """The power: a true difference of this size, wherever it stands, is seen with a chance of 80 % at least."""
-        widest = float(np.max(np.hypot(self.effects.stderr, self.rounding)))
-        return (self.band + float(stats.norm.isf(1 - POWER))) * widest
+        return detectable_size(self.errors, self.band)
 
     @property
     def enough(self) -> int | None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gradnoise import _checks
+from gradnoise._signal_noise import noise_fraction
 from gradnoise.estimate import Estimate
 from gradnoise.measure.spectrum import NoiseSpectrum
 
@@ -126,7 +127,7 @@ def _per_rate(name: str, batch_size: int, num_examples: int | None) -> float:
     count = _checks.integer("num_examples", num_examples, 2)
     if batch > count:
         raise ValueError(f"{name}={batch} exceeds num_examples={count}, and each is used once. Give a smaller batch.")
-    return (count - batch) / (count - 1) / (2 * batch)
+    return noise_fraction(count, batch) / (2 * batch)
 
 
 def _positive(name: str, mean: float | Estimate) -> Estimate:

@@ -44,16 +44,16 @@ def antisymmetric_products(
     return later[..., first] * earlier[..., second] - later[..., second] * earlier[..., first]
 
 
-def antisymmetric_matrix(products: Float[np.ndarray, "replica record pair"], time: float, length: int) -> Estimate:
-    """The means over time of all pairs as an antisymmetric matrix, per unit of time; errors from blocks' means."""
+def antisymmetric_matrix(products: Float[np.ndarray, "replica record pair"], length: int) -> Estimate:
+    """The means over time of all pairs as an antisymmetric matrix; errors from blocks' means."""
     pairs, blocks = products.shape[2], block_means(products, length)
     size = round((1 + (1 + 8 * pairs) ** 0.5) / 2)
     value, error = np.zeros((size, size)), np.zeros((size, size))
     above = np.triu_indices(size, 1)
-    value[above] = products.mean(axis=(0, 1)) / time
+    value[above] = products.mean(axis=(0, 1))
     error[above] = np.nan
     if len(blocks) >= FEWEST_BLOCKS:
-        error[above] = blocks.std(axis=0, ddof=1) / np.sqrt(len(blocks)) / time
+        error[above] = blocks.std(axis=0, ddof=1) / np.sqrt(len(blocks))
     return Estimate(value - value.T, error + error.T, len(blocks))
 
 

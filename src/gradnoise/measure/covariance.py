@@ -9,6 +9,7 @@ from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator
 
 from gradnoise import _checks, _tree
+from gradnoise._signal_noise import noise_fraction
 from gradnoise._types import Key, Params
 from gradnoise.measure.eigen import largest_pairs, symmetric_operator, total_variance
 from gradnoise.measure.gradients import ExampleGradients, example_gradients
@@ -151,5 +152,5 @@ def noise_covariance(
             f"batch_size={batch_size} exceeds the pool's {count} examples, and replacement=False uses each once. "
             f"Use at most {count}, or replacement=True."
         )
-    factor = (count - batch_size) / max(count - 1, 1) / batch_size
+    factor = noise_fraction(count, batch_size) / batch_size
     return NoiseCovariance("(S2/B)(1-B/N)", factor, batch_size, gradients)

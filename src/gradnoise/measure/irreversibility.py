@@ -86,7 +86,7 @@ def irreversibility_test(
         statistic, p_value = _sign_flips(blocks, num_resamples, seed)
         words = "irreversible" if p_value <= level else "not told from reversible"
         told = f"{words}: p = {p_value:.3g} on {len(directions)} components"
-    antisymmetry = antisymmetric_matrix(products, 1.0, length)
+    antisymmetry = antisymmetric_matrix(products, length)
     return Irreversibility(statistic, p_value, antisymmetry, directions, variances, len(blocks), length, told)
 
 

@@ -60,17 +60,23 @@ def write_report(results: Any, path: str | os.PathLike[str]) -> Path:
 
 def page(tree: xr.DataTree) -> str:
     """The whole page as text, a function of the tree alone."""
+    source = Source(tree)
+    content = "".join(part(source) for part in _parts(source))
+    return filled(f"{_name(source)} – gradnoise", _header(source), Html(content), footer(source))
+
+
+def filled(title: str, header: Html, main: Html, foot: Html) -> str:
+    """The template with these parts: one HTML file that needs no network and runs no script but its own two."""
     from plotly.offline import get_plotlyjs
 
-    source = Source(tree)
     scripts = (get_plotlyjs(), _asset("page.js"))
     parts = {
-        "title": escape(f"{_name(source)} – gradnoise"),
+        "title": escape(title),
         "policy": escape(_policy(scripts)),
         "style": _asset("page.css"),
-        "header": _header(source),
-        "main": "".join(part(source) for part in _parts(source)),
-        "footer": footer(source),
+        "header": header,
+        "main": main,
+        "footer": foot,
         "plotly": scripts[0],
         "script": scripts[1],
     }

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from gradnoise import _checks
+from gradnoise.stationary.potential_drift import matrix_divergence
 
 PointFunction = Callable[[Any], Any]
 CURL_TOLERANCE = 1e-8
@@ -162,7 +163,7 @@ def _fields(gradient: PointFunction, noise: PointFunction) -> Callable[[jax.Arra
 
     def both(x: jax.Array) -> jax.Array:
         M = jnp.asarray(noise(x), dtype=jnp.float64)
-        divergence = jnp.einsum("ikk->i", jax.jacfwd(lambda at: jnp.asarray(noise(at), dtype=jnp.float64))(x))
+        divergence = matrix_divergence(noise, x)
         return jnp.linalg.solve(M, jnp.stack([jnp.asarray(gradient(x), dtype=jnp.float64), divergence], axis=1)).T
 
     return both

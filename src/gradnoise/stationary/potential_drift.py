@@ -57,7 +57,7 @@ def drift_with_potential(
     def parts(x: jax.Array) -> _Parts:
         D, Q = _matrix("diffusion", diffusion, x), _matrix("circulation", circulation, x)
         slope = jax.grad(lambda at: jnp.asarray(potential(at), dtype=jnp.float64))(x)
-        return _Parts(D, Q, slope, _divergence(diffusion, x) / beta, _divergence(circulation, x) / beta)
+        return _Parts(D, Q, slope, matrix_divergence(diffusion, x) / beta, matrix_divergence(circulation, x) / beta)
 
     return PotentialDrift(
         _compiled(parts, lambda p: -(p.D + p.Q) @ p.slope + p.divergence_D + p.divergence_Q),
@@ -105,7 +105,7 @@ def _matrix(name: str, function: Callable[[Any], Any], x: jax.Array) -> jax.Arra
     return matrix
 
 
-def _divergence(field: Callable[[Any], Any], point: jax.Array) -> jax.Array:
+def matrix_divergence(field: Callable[[Any], Any], point: jax.Array) -> jax.Array:
     """sum_k d_k M_ik by forward differentiation."""
     return jnp.einsum("ikk->i", jax.jacfwd(lambda at: jnp.asarray(field(at), dtype=jnp.float64))(point))
 

@@ -165,6 +165,7 @@ def image_patches(maps: jax.Array, kernel: int, stride: int) -> jax.Array:
 
 
 def shape_of_image(num_features: int, image_shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    """(channels, height, width) of a flat image: as given, or square with one channel or three; ValueError if neither."""
     if image_shape is not None:
         shape = tuple(_checks.integer("image_shape", side) for side in image_shape)
         if len(shape) != 3 or math.prod(shape) != num_features:

@@ -4,9 +4,9 @@ import math
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from gradnoise import _memory
+from gradnoise.experiment.settings import ConstantRateSettings
 from gradnoise.spacetime import Spacetime
 
 BURN_IN, WINDOW = 3, 20
@@ -29,7 +29,7 @@ class Grid(NamedTuple):
     every: int
 
 
-class ScalingConfig(BaseModel):
+class ScalingConfig(ConstantRateSettings):
     """Settings of `gradnoise scaling`; None means: chosen from the others, and recorded.
 
     SGD with `weight_decay` at `learning_rate` and `batch_size` is run to equilibrium, which takes a few relaxation times
@@ -42,13 +42,9 @@ class ScalingConfig(BaseModel):
     `optimizer` "adam": no certificate; only the noise at the end of a run of Adam, in Adam's own metric.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     learning_rate: float = Field(0.5, gt=0, allow_inf_nan=False)
     batch_size: int = Field(16, ge=1)
     weight_decay: float = Field(5e-3, ge=0, allow_inf_nan=False)
-    num_examples: int | None = Field(None, ge=2)
-    sampling: Literal["with_replacement", "subset"] = "with_replacement"
     num_steps: int | None = Field(None, ge=1)
     num_replicas: int = Field(8, ge=2)
     closeness: float = Field(2**0.5, gt=1, allow_inf_nan=False)
@@ -56,8 +52,6 @@ class ScalingConfig(BaseModel):
     verify: bool = False
     factors: tuple[int, ...] = (2, 4, 8, 16, 32)
     svag_replicas: int = Field(64, ge=0)
-    memory: str | None = None
-    seed: int = Field(0, ge=0)
 
     @field_validator("svag_replicas")
     @classmethod
@@ -72,12 +66,6 @@ class ScalingConfig(BaseModel):
         if not factors or factors[0] < 2 or any(b <= a for a, b in pairwise(factors)):
             raise ValueError(f"factors={factors} are no growing whole numbers from 2. Give 2,4,8, say")
         return factors
-
-    @model_validator(mode="after")
-    def _memory_is_an_amount(self) -> "ScalingConfig":
-        if self.memory is not None:
-            _memory.parse_memory(self.memory)
-        return self
 
     @model_validator(mode="after")
     def _decay_is_slow(self) -> "ScalingConfig":

@@ -1,28 +1,24 @@
 """What the advice on linear scaling will take on this machine, from small trials of its runs."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from gradnoise import _checks, _memory
+from gradnoise import _memory
 from gradnoise.dynamics.cost import estimate_simulation
 from gradnoise.dynamics.svag import svag
 from gradnoise.experiment.cost import Estimation
 from gradnoise.experiment.scaling.config import ScalingConfig
-from gradnoise.experiment.scaling.run import L_VALUES, STAGES, ScalingJob
+from gradnoise.experiment.scaling.run import L_VALUES, ScalingJob
 from gradnoise.problem import Problem
 from gradnoise.spacetime import Spacetime
 
 
-def estimate(
-    problem: Problem, config: ScalingConfig, error: float = 0.01, stages: Sequence[str] = STAGES
-) -> Estimation:
+def estimate(problem: Problem, config: ScalingConfig) -> Estimation:
     """Time and memory of `run` with these arguments; takes some seconds itself, writes nothing.
 
     The baseline and SVAG(1) are timed over a few records; a scaled run costs as much as the baseline (fewer, larger
-    steps), a step of SVAG(l) as 2 l of SGD. `error` and `stages` do not matter here.
+    steps), a step of SVAG(l) as 2 l of SGD.
     """
-    _checks.number("error", error, above=0)
-    job = ScalingJob(problem, config, lambda message, share: None)
+    job = ScalingJob(problem, config)
     if config.optimizer == "adam":
         return _adam(job)
     grid, runs = config.grid, len(config.run_factors)

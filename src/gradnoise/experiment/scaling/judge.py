@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from gradnoise._signal_noise import noise_fraction
 from gradnoise.bootstrap import time_average
 from gradnoise.estimate import Estimate
 from gradnoise.stationary.averages import StationaryAverages, stationary_averages
@@ -116,9 +117,8 @@ def _with_critical_batch(table: xr.Dataset, baseline: _Run) -> xr.Dataset:
         )  # fmt: skip
         rows = np.array([_row(critical, name) for name in NAMES])
         whole = attrs["num_examples"]
-        left = whole - attrs["batch_size"]
-        drawn = 1.0 if attrs["sampling"] == "with_replacement" else (whole - 1) / left if left else math.nan
-        simple = _row(critical, "approximate") * drawn / attrs["closeness"] ** 2
+        fraction = noise_fraction(whole, attrs["batch_size"], attrs["sampling"] == "with_replacement")
+        simple = _row(critical, "approximate") / (fraction or math.nan) / attrs["closeness"] ** 2
     for k, end in enumerate(("", "_se", "_low", "_high")):
         table[f"critical_batch{end}"] = ("form", rows[:, k])
         table[f"simple_noise_scale{end}"] = float(simple[k])

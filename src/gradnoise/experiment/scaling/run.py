@@ -1,6 +1,6 @@
 """The runs behind the advice on linear scaling: the baseline, the scaled ones, SVAG; then the judgement."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,76 +10,43 @@ import jax
 import numpy as np
 import xarray as xr
 
-from gradnoise import _tree
-from gradnoise._types import Params
-from gradnoise.dynamics import Simulation, sgd, simulate, svag
+from gradnoise.dynamics import Simulation, simulate, svag
 from gradnoise.dynamics.equilibrium_records import equilibrium_records
 from gradnoise.dynamics.train import train
+from gradnoise.experiment.problem_job import ConstantRateJob, Progress, silent
 from gradnoise.experiment.scaling.adaptive import adaptive_table
 from gradnoise.experiment.scaling.config import ScalingConfig
 from gradnoise.experiment.scaling.judge import QUANTITIES, judge
-from gradnoise.experiment.setup import mark_of
 from gradnoise.experiment.weak_order import weak_order_of
 from gradnoise.measure.curvature import hessian_extremes
-from gradnoise.problem import Problem, require_pool, require_problem
-from gradnoise.process import Process
+from gradnoise.problem import Problem, require_problem
 from gradnoise.results import build_tree, provenance
 from gradnoise.results.store import Stages
 from gradnoise.stationary.scale_invariant import scale_invariant_groups
 
-STAGES = ("scaling",)
 L_VALUES = (1, 2, 4, 8)
 SDE_OBSERVABLES = ("test_loss", "train_loss", "squared_norm")
 
-Progress = Callable[[str, float | None], None]
-
 
 @dataclass
-class ScalingJob:
+class ScalingJob(ConstantRateJob[ScalingConfig]):
     """One problem and its settings; what the runs share."""
 
-    problem: Problem
-    config: ScalingConfig
-    progress: Progress
-    kept: Stages | None = None
-
-    @cached_property
-    def key(self) -> dict[str, Any]:
-        names = ("params", "examples", "runs", "train", "svag")
-        return dict(zip(names, jax.random.split(jax.random.key(self.config.seed), len(names)), strict=True))
-
-    @cached_property
-    def params(self) -> Params:
-        return self.problem.init(self.key["params"])
-
-    @cached_property
-    def num_pool(self) -> int:
-        return _tree.num_examples(require_pool(self.problem, "scaling"))
-
-    @property
-    def training_set(self) -> str:
-        """Every run trains on the pool, unless each draws `num_examples` of it."""
-        return "given" if self.config.num_examples is None else "drawn"
+    keys = ("params", "examples", "runs", "train", "svag")
+    command = "scaling"
 
     @cached_property
     def groups(self) -> dict[str, bool]:
         """Parameter group -> whether the loss is invariant to its scale."""
         return scale_invariant_groups(self.problem, self.params)
 
-    @property
-    def mark(self) -> str:
-        """A fingerprint of all that the results depend on."""
-        return mark_of(self.problem, self.params, self.key["examples"], self.config)
-
-    def process(self) -> Process:
-        return sgd(self.problem, weight_decay=self.config.weight_decay)
-
     def observe(self, factor: int = 1) -> dict[str, Any]:
         """R, G, N of the scale-invariant groups, or of all weights where there are none."""
         chosen = self.groups if any(self.groups.values()) else None
         spacetime = self.config.spacetime(self.num_pool, factor)
         count = self.config.num_batches(self.num_pool, factor)
-        return equilibrium_records(self.problem, spacetime, chosen, count, training_set=self.training_set)
+        records = equilibrium_records(self.problem, spacetime, chosen, count, training_set=self.training_set)
+        return {name: records[name] for name in QUANTITIES}
 
     def scaled(self, factor: int, place: int) -> Simulation:
         """The run at `factor` times learning rate and batch size; independent of the others."""
@@ -92,7 +59,7 @@ class ScalingJob:
             self.process(), self.params, config.spacetime(self.num_pool, factor), factor * config.learning_rate,
             config.num_replicas, jax.random.fold_in(self.key["runs"], factor), self.observe(factor),
             config.grid.every // factor, self.training_set, memory=config.memory, progress=hear,
-            checkpoint=self._checkpoint(f"sgd-{factor}"),
+            checkpoint=self.checkpoint(f"sgd-{factor}"),
         )  # fmt: skip
 
     def sde(self) -> dict[str, Any]:
@@ -109,7 +76,7 @@ class ScalingJob:
             runs[l] = simulate(
                 svag(self.problem, l, weight_decay=config.weight_decay), self.params, spacetime, config.learning_rate,
                 count, self.key["svag"], {"squared_norm": records["squared_norm"]}, every, self.training_set,
-                memory=config.memory, checkpoint=self._checkpoint(f"svag-{l}"),
+                memory=config.memory, checkpoint=self.checkpoint(f"svag-{l}"),
             )  # fmt: skip
         if any(np.any(run.diverged_at >= 0) for run in runs.values()):
             return {}
@@ -129,15 +96,11 @@ class ScalingJob:
         found = hessian_extremes(self.problem, end, memory=config.memory).largest
         return float(found.value), float(found.stderr)
 
-    def _checkpoint(self, name: str) -> Any:
-        return None if self.kept is None else self.kept.checkpoint(name)
-
 
 def run(
     problem: Problem,
     config: ScalingConfig,
     *,
-    stages: Sequence[str] = STAGES,
     store: str | Path | None = None,
     progress: Progress | None = None,
 ) -> xr.DataTree:
@@ -149,12 +112,14 @@ def run(
     Raises ValueError for a problem without a pool, batches larger than the training set, and what the engines raise.
     """
     require_problem(problem)
-    job = ScalingJob(problem, config, progress or (lambda message, share: None))
+    job = ScalingJob(problem, config, progress or silent)
     for factor in config.run_factors:
         config.spacetime(job.num_pool, factor)
     job.kept = None if store is None else Stages(Path(store), job.mark)
     found = adaptive_table(job) if config.optimizer == "adam" else judge(_sgd_table(job))
-    return build_tree({"scaling": found.assign_attrs(_facts(job))}, {**provenance(), **_root(job)})
+    return build_tree(
+        {"scaling": found.assign_attrs(_facts(job))}, {**provenance(), **job.attributes(config.grid.num_steps)}
+    )
 
 
 def _sgd_table(job: ScalingJob) -> xr.Dataset:
@@ -202,15 +167,4 @@ def _facts(job: ScalingJob) -> dict[str, Any]:
         "sampling": "with_replacement" if adam else config.sampling, "training_set": job.training_set,
         "num_replicas": config.num_replicas, "invariant_groups": invariant,
         "other_groups": [name for name in job.groups if name not in invariant],
-    }  # fmt: skip
-
-
-def _root(job: ScalingJob) -> dict[str, Any]:
-    config = job.config
-    return {
-        "problem": job.problem.name, "setting": "this training set" if job.training_set == "given" else job.problem.setting,
-        "num_pool": job.num_pool, "num_parameters": sum(int(np.size(leaf)) for leaf in jax.tree.leaves(job.params)),
-        "num_examples": config.num_examples or job.num_pool, "batch_size": config.batch_size,
-        "num_steps": config.grid.num_steps, "sampling": config.sampling, "weight_decay": config.weight_decay,
-        "learning_rate": config.learning_rate, "seed": config.seed,
     }  # fmt: skip

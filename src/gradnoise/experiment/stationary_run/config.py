@@ -1,10 +1,8 @@
 """What `gradnoise stationary` is asked to do."""
 
-from typing import Literal
+from pydantic import Field
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from gradnoise import _memory
+from gradnoise.experiment.settings import ConstantRateSettings
 from gradnoise.spacetime import Spacetime
 
 RECORDS = 400
@@ -12,7 +10,7 @@ BURN_IN = 0.25
 """The share of the steps that is left out of every average."""
 
 
-class StationaryConfig(BaseModel):
+class StationaryConfig(ConstantRateSettings):
     """Settings of `gradnoise stationary`.
 
     `num_replicas` runs of plain SGD with `weight_decay`, `num_steps` steps each at a constant learning rate; the first
@@ -21,25 +19,13 @@ class StationaryConfig(BaseModel):
     `num_probes`: random vectors a record for tr(H M).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     learning_rate: float = Field(0.1, gt=0, allow_inf_nan=False)
     batch_size: int = Field(8, ge=1)
     weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
-    num_examples: int | None = Field(None, ge=2)
-    sampling: Literal["with_replacement", "subset"] = "with_replacement"
     num_steps: int = Field(20_000, ge=100)
     num_replicas: int = Field(4, ge=2)
     num_components: int = Field(3, ge=2)
     num_probes: int = Field(4, ge=1)
-    memory: str | None = None
-    seed: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _memory_is_an_amount(self) -> "StationaryConfig":
-        if self.memory is not None:
-            _memory.parse_memory(self.memory)
-        return self
 
     @property
     def every(self) -> int:

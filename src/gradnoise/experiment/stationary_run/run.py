@@ -1,67 +1,41 @@
 """The run behind the answer: SGD with what the fluctuation-dissipation identities ask for, and its noise spectrum."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 
-from gradnoise import _tree
 from gradnoise._types import Params
 from gradnoise.bootstrap import time_average
-from gradnoise.dynamics import Simulation, sgd, simulate
+from gradnoise.dynamics import Simulation, simulate
 from gradnoise.dynamics.fluctuation_records import fluctuation_records
 from gradnoise.dynamics.train import train
-from gradnoise.experiment.setup import mark_of
+from gradnoise.experiment.problem_job import ConstantRateJob, Progress, silent
 from gradnoise.experiment.spectrum_along_training import spectrum_along_training
 from gradnoise.experiment.spectrum_words import spectrum_sentences
 from gradnoise.experiment.stationary_run.config import StationaryConfig
 from gradnoise.measure.covariance import noise_covariance
 from gradnoise.measure.irreversibility import irreversibility_test
-from gradnoise.problem import Problem, require_pool, require_problem
+from gradnoise.problem import Problem, require_problem
 from gradnoise.results import build_tree, provenance
 from gradnoise.results.store import Stages
 from gradnoise.stationary.fluctuation_dissipation import FluctuationDissipation, loss_identity, norm_identity
 
-STAGES = ("stationary",)
 IDENTITIES = ("norm", "loss")
 FORMS = ("discrete", "continuous")
 LEVEL = 1 - 0.05 / 3
 """Of each of three tests of stationarity, two identities and the drift, so that all three together alarm falsely at 5 %."""
 
-Progress = Callable[[str, float | None], None]
-
 
 @dataclass
-class StationaryJob:
+class StationaryJob(ConstantRateJob[StationaryConfig]):
     """One problem and its settings; what the parts share."""
 
-    problem: Problem
-    config: StationaryConfig
-    progress: Progress
-    kept: Stages | None = None
-
-    @cached_property
-    def key(self) -> dict[str, Any]:
-        names = ("params", "examples", "runs", "train")
-        return dict(zip(names, jax.random.split(jax.random.key(self.config.seed), len(names)), strict=True))
-
-    @cached_property
-    def params(self) -> Params:
-        return self.problem.init(self.key["params"])
-
-    @cached_property
-    def num_pool(self) -> int:
-        return _tree.num_examples(require_pool(self.problem, "stationary"))
-
-    @property
-    def training_set(self) -> str:
-        """Every run trains on the pool, unless each draws `num_examples` of it."""
-        return "given" if self.config.num_examples is None else "drawn"
+    keys = ("params", "examples", "runs", "train")
+    command = "stationary"
 
     @cached_property
     def settled(self) -> Params:
@@ -77,13 +51,10 @@ class StationaryJob:
             self.key["train"],
         )
 
-    def process(self) -> Any:
-        return sgd(self.problem, weight_decay=self.config.weight_decay)
-
     def observe(self) -> dict[str, Any]:
         """Records for both identities, and the position along the strongest directions of the noise."""
         config = self.config
-        size = min(config.num_components, sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.params)))
+        size = min(config.num_components, self.num_parameters)
         _, directions = noise_covariance(self.problem, self.settled, memory=config.memory).eigsh(size)
         records = fluctuation_records(
             self.problem, config.spacetime(self.num_pool), weight_decay=config.weight_decay, origin=self.settled,
@@ -101,7 +72,7 @@ class StationaryJob:
             self.process(), self.params, config.spacetime(self.num_pool), config.learning_rate, config.num_replicas,
             self.key["runs"], self.observe(), config.every, self.training_set, memory=config.memory,
             progress=lambda done, total: self.progress("simulation", done / total),
-            checkpoint=None if self.kept is None else self.kept.checkpoint("stationary"),
+            checkpoint=self.checkpoint("stationary"),
         )  # fmt: skip
 
     def spectrum(self) -> xr.Dataset:
@@ -118,7 +89,6 @@ def run(
     problem: Problem,
     config: StationaryConfig,
     *,
-    stages: Sequence[str] = STAGES,
     store: str | Path | None = None,
     progress: Progress | None = None,
 ) -> xr.DataTree:
@@ -129,15 +99,15 @@ def run(
     larger than the training set, replicas that diverge, and what the engines raise.
     """
     require_problem(problem)
-    job = StationaryJob(problem, config, progress or (lambda message, share: None))
+    job = StationaryJob(problem, config, progress or silent)
     config.spacetime(job.num_pool)
-    job.kept = None if store is None else Stages(Path(store), mark_of(problem, job.params, job.key["examples"], config))
+    job.kept = None if store is None else Stages(Path(store), job.mark)
     runs = job.simulated()
     runs.mean("train_loss")  # refuses replicas that diverged
     spectrum = job.spectrum()
     table = judge(runs, config).merge(_spectrum_table(spectrum), combine_attrs="no_conflicts")
     table = table.assign_attrs(_facts(job), spectrum=" ".join(spectrum_sentences(spectrum)))
-    return build_tree({"stationary": table}, {**provenance(), **_root(job)})
+    return build_tree({"stationary": table}, {**provenance(), **job.attributes(config.whole_steps)})
 
 
 def judge(runs: Simulation, config: StationaryConfig) -> xr.Dataset:
@@ -210,15 +180,4 @@ def _facts(job: StationaryJob) -> dict[str, Any]:
         "temperature": config.learning_rate / config.batch_size, "num_steps": config.whole_steps,
         "burn_in": config.burn_in, "every": config.every, "num_replicas": config.num_replicas,
         "num_components": config.num_components, "sampling": config.sampling, "training_set": job.training_set,
-    }  # fmt: skip
-
-
-def _root(job: StationaryJob) -> dict[str, Any]:
-    config = job.config
-    return {
-        "problem": job.problem.name, "setting": "this training set" if job.training_set == "given" else job.problem.setting,
-        "num_pool": job.num_pool, "num_parameters": sum(int(np.size(leaf)) for leaf in jax.tree.leaves(job.params)),
-        "num_examples": config.num_examples or job.num_pool, "batch_size": config.batch_size,
-        "num_steps": config.whole_steps, "sampling": config.sampling, "weight_decay": config.weight_decay,
-        "learning_rate": config.learning_rate, "seed": config.seed,
     }  # fmt: skip

@@ -9,8 +9,13 @@ from scipy import stats
 
 from gradnoise.dynamics import Simulation
 from gradnoise.estimate import Estimate, from_samples
-from gradnoise.experiment.simultaneous import simultaneous_band
-from gradnoise.experiment.weak_record import POWER
+from gradnoise.experiment.simultaneous import (
+    POWER,
+    detectable_size,
+    largest_size,
+    rounding_size,
+    simultaneous_band,
+)
 
 LEVEL = 0.95
 
@@ -53,12 +58,11 @@ class Contrasts:
 
     def size(self, pair: int) -> tuple[float, float]:
         """An interval, at `level`, for the pair's largest true |difference| over the recorded steps."""
-        size, reach = np.abs(np.asarray(self.differences.value)[pair]), self.band * self.errors[pair]
-        return float(np.max(np.maximum(size - reach, 0))), float(np.max(size + reach))
+        return largest_size(np.asarray(self.differences.value)[pair], self.errors[pair], self.band)
 
     def detectable(self, pair: int) -> float:
         """A true difference of this size at any step of the pair is seen with a chance of 80 % at least."""
-        return (self.band + float(stats.norm.isf(1 - POWER))) * float(np.max(self.errors[pair]))
+        return detectable_size(self.errors[pair], self.band)
 
     @property
     def sentence(self) -> str:
@@ -98,7 +102,6 @@ def contrasts(
     samples = {label: np.asarray(runs.observables[observable], float) for label, runs in simulations.items()}
     differences = np.stack([samples[other] - samples[base] for other, base in pairs], axis=1)
     first = next(iter(simulations.values()))
-    ulps = 16 * np.finfo(first.dtype).eps + 1e-12
     return Contrasts(
         observable=observable,
         pairs=tuple((other, base) for other, base in pairs),
@@ -106,7 +109,7 @@ def contrasts(
         differences=from_samples(differences),
         base=np.stack([samples[base].mean(axis=0) for _, base in pairs]),
         band=simultaneous_band(differences.reshape(len(differences), -1), level),
-        rounding=float(ulps * max(np.max(np.abs(each)) for each in samples.values()) + np.finfo(float).tiny),
+        rounding=rounding_size(first.dtype, *samples.values()) + float(np.finfo(float).tiny),
         level=level,
     )
 

@@ -1,6 +1,6 @@
 """Run a named experiment of the paper: means along effective steps, differences, and one sentence."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -10,6 +10,7 @@ import xarray as xr
 from gradnoise import _checks, dynamics
 from gradnoise._types import Examples, Params
 from gradnoise.dynamics import Simulation, gradient_descent, noisy_gd, sgd, svag
+from gradnoise.experiment.problem_job import Progress, silent
 from gradnoise.experiment.svag_paper.configuration import Configuration, Run, Setting
 from gradnoise.experiment.svag_paper.configurations import CONFIGURATIONS
 from gradnoise.experiment.svag_paper.linear_scaling import linear_scaling
@@ -20,8 +21,6 @@ from gradnoise.process import Process
 from gradnoise.results import provenance
 from gradnoise.results.checkpoint import CheckpointFolder
 from gradnoise.results.schema import clean_attributes
-
-Progress = Callable[[str, float | None], None]
 
 PROCESSES = {"sgd": sgd, "noisy_gd": noisy_gd, "gradient_descent": gradient_descent}
 
@@ -79,7 +78,7 @@ def run_configuration(
     seed = _checks.integer("seed", seed, minimum=0)
     least = 8 if isinstance(setting, Setting) else 2
     replicas = _checks.integer("num_replicas", setting.num_replicas if num_replicas is None else num_replicas, least)
-    hear = progress or (lambda message, share: None)
+    hear = progress or silent
     folder = None if store is None else Path(store) / f"{name}-{size}-{seed}"
     if isinstance(setting, Setting):
         runs = simulations(configuration, setting, problems, seed, replicas, folder, hear)

@@ -91,7 +91,7 @@ def predict_path(
             samples = pair_samples(setting, samples, wanted, key, memory, progress)
         weights = np.asarray(path) if keep else None
     prediction = PathPrediction(
-        spacetime, learning_rate, training_set, "this training set" if training_set == "given" else problem.setting,
+        spacetime, learning_rate, training_set, problem.setting_for(training_set),
         problem.name, setting.settings, method, setting.num_pool, num_loops, setting.kinks, setting.kinds,
         *means, samples, weights,
     )  # fmt: skip
