@@ -54,7 +54,6 @@ def test_the_interval_of_the_ratio_covers(noise, rng):
     for _ in range(100):
         found = collapse_in_temperature(T, MEANS[:, None] + noise * rng.normal(size=(9, 4)) + rng.normal(size=4))
         hits += found.ratio_low <= true <= found.ratio_high
-    print(noise, hits / 100)
     assert hits / 100 > 0.95 - 4.5 * math.sqrt(0.95 * 0.05 / 100)
 
 

@@ -121,7 +121,6 @@ def test_intervals_cover(seeds, common, rng):
         fit = fit_gap(T, y, num_resamples=100)
         hits += [low <= TRUE[name] <= high for name in "abc" for low, high in [fit.interval(name)]]
     share = hits / repetitions
-    print(seeds, common, share)
     assert np.all(share > 0.95 - 0.01 - 4.5 * math.sqrt(0.95 * 0.05 / repetitions))
 
 

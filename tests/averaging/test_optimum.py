@@ -91,7 +91,6 @@ def test_the_interval_covers_with_few_seeds_shared_shifts_and_few_temperatures(n
         for common in (0.0, 0.06):
             for points in (7, 13):
                 share = coverage(name, seeds, common, points, rng, 200)
-                print(name, seeds, common, points, share)
                 assert share > 0.95 - 4.5 * math.sqrt(0.95 * 0.05 / 200)
 
 

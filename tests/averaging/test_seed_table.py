@@ -35,5 +35,6 @@ def test_resampled_means_have_the_covariance_that_the_columns_show(rng):
     np.testing.assert_allclose(drawn.mean(axis=0), table.mean(axis=1), atol=0.02)
 
 
-def test_a_table_without_spread_has_none():
-    assert run_spread(np.array([1.0, 2.0]), np.ones((2, 3))).tolist() == [0.0, 0.0]
+def test_a_table_without_spread_has_that_of_rounding():
+    eps = np.finfo(float).eps
+    assert run_spread(np.array([1.0, 2.0]), np.full((2, 3), 4.0)).tolist() == [4 * eps, 4 * eps]

@@ -113,6 +113,10 @@ def test_a_window_too_short_for_its_memory_is_not_called_flat(rng):
     assert np.isnan(steady_median(np.cumsum(rng.normal(size=80))).stderr[0])
 
 
+def test_a_slope_without_noise_is_not_flat():
+    assert not converged(np.linspace(1, 2, 80)).flat[0]
+
+
 def test_constant_runs_are_flat_without_error():
     found = converged(np.full((2, 80), 0.3))
     assert found.flat.all()

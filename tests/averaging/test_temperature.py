@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gradnoise.averaging import (
-    collapse_excess,
     equivalent_steps,
     fit_gap,
+    momentum_excess,
     momentum_temperature,
     scaled_epochs,
 )
@@ -52,7 +52,7 @@ def test_at_another_temperature_the_time_is_kept_too():
 
 
 def test_momentum_divides_one_minus_itself_out_of_the_temperature_up_to_the_curvatures_share():
-    """Var theta of the recursion, by its Lyapunov equation, over T D/(2 h (1 - mu)): 1 + collapse_excess, exactly."""
+    """Var theta of the recursion, by its Lyapunov equation, over T D/(2 h (1 - mu)): momentum_excess, exactly."""
     from scipy import linalg
 
     D, B = 0.7, 4
@@ -61,14 +61,14 @@ def test_momentum_divides_one_minus_itself_out_of_the_temperature_up_to_the_curv
         noise = np.outer([-rate, 1.0], [-rate, 1.0]) * D / B
         variance = linalg.solve_discrete_lyapunov(step, noise)[0, 0]
         leading = momentum_temperature(rate / B, mu) * D / (2 * h)
-        assert variance == pytest.approx(leading * (1 + collapse_excess(rate, h, mu)), rel=1e-8)
+        assert variance == pytest.approx(leading * momentum_excess(rate, h, mu), rel=1e-8)
 
 
 def test_what_collapse_in_temperature_fails_by_is_of_first_order_in_rate_times_curvature():
     """V: 0.06969 of the recursion over 0.06731 of the leading order."""
-    assert collapse_excess(0.1, 1.3, 0.9) == pytest.approx(0.06969 / 0.06731 - 1, abs=1e-4)
+    assert momentum_excess(0.1, 1.3, 0.9) == pytest.approx(0.06969 / 0.06731, abs=1e-4)
     for mu in (0.0, 0.9):
-        assert collapse_excess(1e-5, 1.0, mu) == pytest.approx(1e-5 / (2 * (1 + mu)), rel=1e-4)
+        assert momentum_excess(1e-5, 1.0, mu) - 1 == pytest.approx(1e-5 / (2 * (1 + mu)), rel=1e-4)
 
 
 def test_momentum_with_velocity_in_units_of_weights_descends_gradient_and_decay_together(rng):
@@ -109,7 +109,7 @@ def test_a_fit_in_units_of_ten_thousandths_gives_a_and_c_divided_by_ten_thousand
         (lambda: scaled_epochs(1e-4, most=0.5), "most=0.5 does not do"),
         (lambda: equivalent_steps(10, 1e-3, 0), "batch_size=0 is below 1"),
         (lambda: momentum_temperature(1e-3, 1.0), "momentum=1 is not below 1"),
-        (lambda: collapse_excess(3.0, 1.0), "learning_rate \\* curvature=3 is not below 2"),
+        (lambda: momentum_excess(3.0, 1.0, 0.0), "below 2"),
     ],
 )
 def test_wrong_calls_are_one_sentence(call, words):

@@ -65,7 +65,7 @@ def test_each_prediction_passes_on_a_curve_that_follows_it(rng):
     train = 0.05 * np.sqrt(T)
     verdicts = [
         gap_trend(T, runs(gap, rng, seeds=8)),
-        optimum_trend(T, runs(gap + train, rng, seeds=8)),
+        optimum_trend(T, runs(gap + train, rng, 0.01, seeds=8)),
         train_loss_trend(T, runs(train, rng, seeds=8)),
     ]
     assert [trend.verdict for trend in verdicts] == ["pass"] * 3
@@ -115,7 +115,6 @@ def test_false_verdicts_are_rarer_than_the_level(seeds, common, rng):
         for name, trend in (("optimum", two), ("train", three)):
             found[f"{name} for"] += trend.p_for < 0.05
             found[f"{name} against"] += trend.p_against < 0.05
-    print(seeds, common, {name: count / repetitions for name, count in found.items()})
     assert all(stats.binom.sf(count - 1, repetitions, 0.05) > 3.4e-6 for count in found.values())
 
 

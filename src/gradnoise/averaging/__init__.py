@@ -31,7 +31,7 @@ from gradnoise.averaging.predicted_optimum import PredictedOptimum, predicted_op
 from gradnoise.averaging.sampled_sets import over_sampled_sets
 from gradnoise.averaging.spread import LossSpread, evenly_spaced_epochs, loss_spread
 from gradnoise.averaging.steady_state import Convergence, SpikeTrim, converged, steady_median, trim_spikes
-from gradnoise.averaging.temperature import collapse_excess, equivalent_steps, momentum_temperature, scaled_epochs
+from gradnoise.averaging.temperature import equivalent_steps, momentum_temperature, scaled_epochs
 from gradnoise.averaging.trends import Trend, gap_trend, optimum_trend, train_loss_trend
 
 __all__ = [
@@ -58,7 +58,6 @@ __all__ = [
     "averaging_log_weights",
     "cells_to_continue",
     "cheapest_cell",
-    "collapse_excess",
     "collapse_in_temperature",
     "converged",
     "cross_losses",

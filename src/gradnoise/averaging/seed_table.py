@@ -63,14 +63,15 @@ def run_spread(temperature: Row, table: Table) -> Row:
 
     A power of the temperature, sd = s T^q, fitted to the squares of y - row mean - column mean + mean, which have
     (S - 1)(k - 1)/k degrees of freedom a row: few seeds give no spread of their own row that one could divide by.
-    Where a row has no spread at all, the common one of all rows.
+    Where a row has no spread at all, the common one of all rows, and at least that of rounding.
     """
     rows, seeds = table.shape
     residual = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
     freedom = (seeds - 1) * (rows - 1) / rows
     variance = np.square(residual).sum(axis=1) / freedom
-    if np.any(variance <= np.finfo(float).eps ** 2 * np.square(table).max()) or np.ptp(temperature) == 0:
-        return np.full(rows, math.sqrt(variance.mean()))
+    rounding = np.finfo(float).eps * max(float(np.abs(table).max()), np.finfo(float).tiny)
+    if np.any(variance <= rounding**2) or np.ptp(temperature) == 0:
+        return np.full(rows, max(math.sqrt(variance.mean()), rounding))
     logs = np.log(variance) - special.digamma(freedom / 2) + math.log(freedom / 2)
     power, level = np.polyfit(np.log(temperature), logs, 1)
     return np.exp((power * np.log(temperature) + level) / 2)

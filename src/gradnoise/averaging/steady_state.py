@@ -5,16 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
-from scipy import linalg, optimize, stats
+from scipy import linalg, stats
 
 from gradnoise import _checks
+from gradnoise.averaging.epoch_memory import beside, run_variance, shared_correlation
 from gradnoise.estimate import Estimate
 
 WINDOW = 50
 SHORT, LONG = 7, 25
 """The last epochs whose means the spike rule compares."""
-FEWEST_TIMES = 20
-"""Fewer independent epochs than this, all runs together, tell no correlation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +88,9 @@ def steady_median(series: ArrayLike, kept: ArrayLike | None = None, window: int 
     """
     last = _window(series, kept, window)
     constant = np.full((window, 1), window**-0.5)
-    residual = _residual(last, constant)
-    correlation = _correlation(residual, constant)
-    variance, _ = _variance(residual, constant, correlation)
+    residual = beside(last, constant)
+    correlation = shared_correlation(residual, constant)
+    variance, _ = run_variance(residual, constant, correlation)
     stderr = np.sqrt(variance * np.arcsin(correlation).sum()) / window
     return Estimate(np.median(last, axis=1), stderr, window)
 
@@ -115,13 +114,14 @@ def converged(series: ArrayLike, kept: ArrayLike | None = None, window: int = WI
     last = _window(series, kept, window)
     times = np.arange(window) - (window - 1) / 2
     line = np.stack([np.full(window, window**-0.5), times / linalg.norm(times)], axis=1)
-    residual = _residual(last, line)
-    correlation = _correlation(residual, line)
-    variance, freedom = _variance(residual, line, correlation)
+    residual = beside(last, line)
+    correlation = shared_correlation(residual, line)
+    variance, freedom = run_variance(residual, line, correlation)
     reach = window / linalg.norm(times)  # from the second coordinate to the change over the window
     stderr = reach * np.sqrt(variance * (line[:, 1] @ correlation @ line[:, 1]))
     change = Estimate(last @ line[:, 1] * reach, stderr, window)
-    scores = np.divide(np.abs(change.value), stderr, out=np.zeros(len(last)), where=stderr != 0)
+    certain = np.where(np.abs(change.value) > 1e-13 * np.abs(last).max(axis=1), np.inf, 0.0)
+    scores = np.divide(np.abs(change.value), stderr, out=certain, where=stderr != 0)
     p = 2 * stats.t.sf(scores, freedom)
     largest = np.abs(change.value) + stats.t.isf(0.005, freedom) * stderr
     return Convergence(change, largest, p, p * len(last) >= 0.01)
@@ -158,47 +158,3 @@ def _robust_spread(runs: np.ndarray) -> Float[np.ndarray, "run"]:
     """The standard deviation of a normal law with this median absolute deviation."""
     deviation = np.median(np.abs(runs - np.median(runs, axis=1, keepdims=True)), axis=1)
     return deviation / float(stats.norm.ppf(0.75))
-
-
-def _residual(
-    last: Float[np.ndarray, "run epoch"], fitted: Float[np.ndarray, "epoch f"]
-) -> Float[np.ndarray, "run epoch"]:
-    """last (1 - f f'), zero where nothing but rounding is left."""
-    residual = last - last @ fitted @ fitted.T
-    rounding = 1e-14 * np.abs(last).max(axis=1, keepdims=True)
-    return np.where(np.abs(residual).max(axis=1, keepdims=True) > rounding, residual, 0.0)
-
-
-def _correlation(
-    residual: Float[np.ndarray, "run epoch"], fitted: Float[np.ndarray, "epoch f"]
-) -> Float[np.ndarray, "epoch epoch"]:
-    """R = phi^|i-j| of all runs together, which are taken for runs of one cell; NaN if these epochs do not tell it.
-
-    phi >= 0 solves (sum of products of neighbours) / (sum of squares) = tr(M R M L) / tr(M R), what residuals of this fit
-    show on average: M = 1 - f f', L moves one epoch on. Without M it would be too small.
-    """
-    window = residual.shape[1]
-    squares = float(np.square(residual).sum())
-    shown = float((residual[:, 1:] * residual[:, :-1]).sum()) / squares if squares > 0 else 0.0
-    lags = np.abs(np.subtract.outer(np.arange(window), np.arange(window)))
-
-    def excess(phi: float) -> float:
-        left = phi**lags - fitted @ (fitted.T @ phi**lags)
-        both = left - (left @ fitted) @ fitted.T
-        return float(np.trace(both, 1) / np.trace(left)) - shown
-
-    most = (residual.size - FEWEST_TIMES) / (residual.size + FEWEST_TIMES)
-    if not excess(0.0) < 0:
-        return np.eye(window)
-    return (optimize.brentq(excess, 0.0, most) if most > 0 and excess(most) > 0 else np.nan) ** lags
-
-
-def _variance(
-    residual: Float[np.ndarray, "run epoch"],
-    fitted: Float[np.ndarray, "epoch f"],
-    correlation: Float[np.ndarray, "epoch epoch"],
-) -> tuple[Float[np.ndarray, "run"], float]:
-    """sd^2 of each run, sum of squares / tr(M R), and its degrees of freedom tr(M R)^2 / tr(M R M R); M = 1 - f f'."""
-    left = correlation - fitted @ (fitted.T @ correlation)
-    trace = float(np.trace(left))
-    return np.square(residual).sum(axis=1) / trace, trace**2 / float(np.sum(left * left.T))

@@ -65,27 +65,3 @@ def momentum_temperature(temperature: float, momentum: float) -> float:
     """
     mu = _checks.number("momentum", momentum, 0.0, below=1.0)
     return _checks.number("temperature", temperature, above=0.0) / (1 - mu)
-
-
-def collapse_excess(learning_rate: float, curvature: float, momentum: float = 0.0) -> float:
-    """By what share runs at one temperature fail to have one variance: Var theta over its leading order, less 1.
-
-        lambda h / (2 (1 + mu) - lambda h),    leading order T D / (2 h (1 - mu))
-
-    of SGD with momentum mu on a quadratic of curvature h (weight decay included), exactly: of first order in lambda h, at
-    any T. Runs at equal T collapse in T as far as this is small for all of them.
-
-    >>> collapse_excess(learning_rate=0.1, curvature=1.3, momentum=0.9)
-    0.0354
-
-    Raises ValueError for a learning rate or curvature not positive, momentum outside [0, 1), and where SGD diverges.
-
-    Source: docs/theory/averaging.md; `gradnoise.stationary.heavy_ball_variance` has the variances themselves.
-    """
-    rate, h = (
-        _checks.number("learning_rate", learning_rate, above=0.0),
-        _checks.number("curvature", curvature, above=0.0),
-    )
-    mu = _checks.number("momentum", momentum, 0.0, below=1.0)
-    _checks.number("learning_rate * curvature", rate * h, below=2 * (1 + mu))
-    return rate * h / (2 * (1 + mu) - rate * h)
