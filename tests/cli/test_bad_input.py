@@ -142,7 +142,7 @@ def test_batches_that_do_not_fit_are_refused(wrong, data, command, arguments, wo
         (("cite", "--bibtex"), ("--bibtex", "no option of gradnoise cite")),
         (("cite", "--out", "x"), ("--out",)),
         (("reprot",), ("'reprot'", "Did you mean report?")),
-        (("xyzzy",), ("'xyzzy'", "report, measure, predict, simulate, scaling, stationary, diagrams, cite")),
+        (("xyzzy",), ("'xyzzy'", "report, measure, predict, simulate, scaling, stationary, sweep, diagrams, cite")),
         (("--verison",), ("--verison", "--version")),
     ],
     ids=lambda part: " ".join(part).replace("\0", "0"),
@@ -237,7 +237,7 @@ FILES = [
     (no_bytes, "no whole .npz file"),
     (objects, "Python objects"),
     (claims_100_gb, "claims 100 GB"),
-    (a_folder, "no such file"),
+    (a_folder, "a folder of no files"),
 ]
 
 

@@ -255,5 +255,14 @@ def test_an_unknown_model_or_option_is_told(save):
         testbeds.problem_from_data(path, "mpl")
     with pytest.raises(ValueError, match="'width' is unknown"):
         testbeds.problem_from_data(path, "logistic", width=3)
-    assert set(testbeds.catalogue.MODELS) == {"logistic", "mlp", "conv", "normalized-mlp", "normalized-conv"}
+    assert set(testbeds.catalogue.MODELS) == {
+        "logistic",
+        "mlp",
+        "conv",
+        "normalized-mlp",
+        "normalized-conv",
+        "resnet",
+        "preresnet",
+        "vgg",
+    }
     assert testbeds.catalogue.MODELS["mlp"] is networks.mlp

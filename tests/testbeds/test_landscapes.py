@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sympy
 
 from gradnoise.testbeds import double_well, gauss
 from gradnoise.testbeds.landscapes import (
     GaussTensors,
     double_well_inverse_temperature,
     double_well_moments,
+    gauss_sde_test_loss,
     gauss_test_loss,
 )
 
@@ -48,6 +50,35 @@ def test_gauss_series_is_right_through_order_three(num_steps):
     """The remainder falls as the fourth power of the rate; without the last term it would as the third."""
     remainders = [exact_gauss_test_loss(r, num_steps) - gauss_test_loss(r, num_steps) for r in (0.01, 0.02)]
     assert np.log2(remainders[1] / remainders[0]) == pytest.approx(4, abs=0.15)
+
+
+def test_the_sde_on_gauss_has_its_closed_form_from_the_generator():
+    """Through order 3: exp(T (eta A + eta^2 D)) l at h = 0, A f = -l' f', D f = C f''/2, C = e^{-2h}/2."""
+    h = sympy.Symbol("h")
+    loss, noise = (h + sympy.exp(-h)) / 2, sympy.exp(-2 * h) / 2
+    assert float(noise.subs(h, 0)) == GaussTensors().covariance
+
+    def drift(f):
+        return -sympy.diff(loss, h) * sympy.diff(f, h)
+
+    def spread(f):
+        return noise * sympy.diff(f, h, 2) / 2
+
+    for steps, rate in ((1, 0.1), (5, 0.3)):
+        terms = [loss, steps * drift(loss), steps * spread(loss) + steps**2 * drift(drift(loss)) / 2]
+        mixed = steps**2 * (drift(spread(loss)) + spread(drift(loss))) / 2
+        terms.append(mixed + steps**3 * drift(drift(drift(loss))) / 6)
+        value = sum(float(term.subs(h, 0)) * rate**k for k, term in enumerate(terms))
+        assert value == pytest.approx(gauss_sde_test_loss(rate, steps), rel=1e-13)
+
+
+def test_sgd_minus_sde_on_gauss_is_finite_steps_less_skewness():
+    """4.2 at G = 0: T [(1/2) C:HH - (1/6) S:J] = -T/48."""
+    tensors, T, rate = GaussTensors(), 7, 0.1
+    short = tensors.covariance * tensors.hessian**2 / 2 - tensors.skewness * tensors.third_derivative / 6
+    assert short == pytest.approx(-1 / 48)
+    difference = gauss_test_loss(rate, T) - gauss_sde_test_loss(rate, T)
+    assert difference == pytest.approx(T * short * rate**3, rel=1e-9)
 
 
 def test_gauss_draws_are_standard_normal(getkey):

@@ -12,8 +12,10 @@ from gradnoise.testbeds.valleys import (
     helix_frame,
     helix_ring_rate,
     helix_velocity,
+    in_image_of_noise,
     ring_engine_covariance,
     ring_engine_rate,
+    ring_engine_velocity,
 )
 
 
@@ -126,6 +128,28 @@ def test_ring_engine_turns_at_the_predicted_rate(twist, law, getkey):
     rate, error = drift_per_step(ring_engine(twist, law=law), angle, 0.05, getkey(), num_steps=600)
     assert error < 0.03 * abs(rate)
     assert abs(rate - ring_engine_rate(0.05, twist)) < 4 * error
+
+
+def test_the_formula_of_the_drift_gives_the_closed_rates():
+    """v_l = -(eta/2) Sigma_mn d_l H_mn, Sigma_mn = (eta/B) C_mn/(h_m + h_n - eta h_m h_n): diagrams.md section 3."""
+    rate, batch = 0.05, 3
+    h = np.diag(HELIX_HESSIAN)[:2]
+    sigma = rate / batch * HELIX_COVARIANCE[:2, :2] / (h[:, None] + h - rate * np.outer(h, h))
+    turning = np.array([[0.0, 1.0], [1.0, 0.0]])
+    assert -rate / 2 * np.sum(sigma * turning) == pytest.approx(helix_velocity(rate, batch), rel=1e-12)
+    cross = rate / batch * ring_engine_covariance()[0, 1] / 1.0  # h = 1 across, 0 along
+    along = -rate / 2 * 2 * cross  # J_rtt = 1, Sigma_rt and Sigma_tr
+    assert along == pytest.approx(ring_engine_velocity(rate, batch_size=batch)[1], rel=1e-12)
+
+
+def test_the_helix_drifts_across_its_noise_and_the_ring_engine_within():
+    """The account that keeps currents in the image of C gives 0 on the helix, all of the rate on the ring engine."""
+    climb = np.array([0.0, 0.0, helix_velocity(0.1)])
+    assert in_image_of_noise(climb, HELIX_COVARIANCE) == pytest.approx(np.zeros(3), abs=1e-15)
+    turn = ring_engine_velocity(0.1, twist=0.5)
+    assert in_image_of_noise(turn, ring_engine_covariance(twist=0.5)) == pytest.approx(turn, rel=1e-12)
+    (_, covariance, _), *_ = at_points(helix_ring(law="signs"), [(4.0, 0.0, 0.0)])
+    assert in_image_of_noise([0.0, 1.0, 0.0], covariance) == pytest.approx(np.zeros(3), abs=1e-12)
 
 
 def test_batches_slow_the_drift_in_proportion():

@@ -34,7 +34,7 @@ class Source(NamedTuple):
         if self.data is None:
             for name, value in {"--model": self.model, "--hidden": self.hidden}.items():
                 if value is not None:
-                    raise WrongUse(f"{name}={value!r} came without --data, expected with it. Give --data FILE.npz.")
+                    raise WrongUse(f"{name}={value!r} came without --data, expected with it. Give --data PATH.")
         if self.hidden is not None and self.model not in (None, "mlp"):
             raise WrongUse(
                 f"--hidden={self.hidden} came with --model={self.model!r}, expected with the mlp alone. Leave it out."
@@ -46,7 +46,10 @@ class Source(NamedTuple):
 
         if self.data is not None:
             options = {} if self.hidden is None else {"width": self.hidden}
-            return catalogue.problem_from_data(self.data, self.model or "mlp", **options)
+            try:
+                return catalogue.problem_from_data(self.data, self.model or "mlp", **options)
+            except ModuleNotFoundError as missing:
+                raise WrongUse(f"{self}: {missing}") from missing
         name = self.problem or DEFAULT
         if ":" in name:
             return from_module(name)

@@ -7,7 +7,7 @@ from typing import Any
 
 from gradnoise import _checks
 from gradnoise.problem import Problem, from_arrays
-from gradnoise.testbeds import datasets, networks, normalized
+from gradnoise.testbeds import datasets, networks, normalized, residual, vgg
 from gradnoise.testbeds.datasets import Data
 from gradnoise.testbeds.landscapes import double_well, gauss
 from gradnoise.testbeds.networks import Model
@@ -21,6 +21,9 @@ MODELS: Mapping[str, Callable[..., Model]] = {
     "conv": networks.conv,
     "normalized-mlp": normalized.normalized_mlp,
     "normalized-conv": normalized.normalized_conv,
+    "resnet": residual.resnet,
+    "preresnet": residual.preresnet,
+    "vgg": vgg.vgg,
 }
 
 
@@ -74,13 +77,18 @@ def problem(name: str, **options: Any) -> Problem:
     return constructor(**options)
 
 
-def problem_from_data(path: str | os.PathLike[str], model: str = "mlp", **options: Any) -> Problem:
-    """A stock model on a user's `.npz` file (see `datasets.load_npz`); `options` are those of the model.
+def problem_from_data(data: str | os.PathLike[str] | Data, model: str = "mlp", **options: Any) -> Problem:
+    """A stock model on a user's file or folder of data (see `datasets.load_data`), or on Data; `options` are the model's.
 
-    Raises FileNotFoundError or ValueError for a file that does not do, ValueError for an unknown model or option.
+    >>> from gradnoise.testbeds import datasets
+    >>> problem_from_data(datasets.digits(num_test=297), "resnet", depth=8, width=4).setting
+    'held out'
+
+    Raises what `load_data` raises for data that do not do, ValueError for an unknown model or option.
     """
     _checks.one_of("model", model, MODELS)
-    return _data_problem(datasets.load_npz(path), model, f"{model} on data", options)
+    loaded = data if isinstance(data, Data) else datasets.load_data(data)
+    return _data_problem(loaded, model, f"{model} on data", options)
 
 
 def _data_problem(data: Data, model: str, name: str, options: Mapping[str, Any]) -> Problem:

@@ -156,8 +156,10 @@ def sides_after(image_shape: tuple[int, int, int], depth: int, kernel: int, stri
     return sides
 
 
-def image_patches(maps: jax.Array, kernel: int, stride: int) -> jax.Array:
-    """(C, H, W) -> (C kernel^2, H', W'): what the kernel sees at each place."""
+def image_patches(maps: jax.Array, kernel: int, stride: int, padding: int = 0) -> jax.Array:
+    """(C, H, W) -> (C kernel^2, H', W'): what the kernel sees at each place, `padding` zeros around the image."""
+    if padding:
+        maps = jnp.pad(maps, ((0, 0), (padding, padding), (padding, padding)))
     height, width = ((side - kernel) // stride * stride + 1 for side in maps.shape[1:])
     places = [(i, j) for i in range(kernel) for j in range(kernel)]
     cut = jnp.stack([maps[:, i : i + height : stride, j : j + width : stride] for i, j in places], axis=1)

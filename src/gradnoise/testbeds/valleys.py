@@ -106,6 +106,31 @@ def ring_engine_covariance(radius: float = 1.0, twist: float = -1.0, noise: floa
     return noise**2 * np.array([[1 + cross**2, cross], [cross, 1]])
 
 
+def ring_engine_velocity(
+    learning_rate: float, twist: float = -1.0, noise: float = 0.5, batch_size: int = 1
+) -> Float[np.ndarray, "2"]:
+    """Mean change a step along the circle, in (radial, tangential) coordinates: `ring_engine_rate` times the radius 1."""
+    return np.array([0.0, ring_engine_rate(learning_rate, twist, noise, batch_size)])
+
+
+def in_image_of_noise(velocity: ArrayLike, covariance: ArrayLike) -> Float[np.ndarray, "d"]:
+    """The part of a velocity that lies in the image of the noise's covariance: C C^+ v, C^+ the pseudo-inverse.
+
+    What is left of a drift along a valley for an account by which stationary currents lie in the image of the diffusion
+    matrix. On the helix that is nothing, on the ring engine all.
+
+    >>> in_image_of_noise([0.0, 0.0, 1.0], HELIX_COVARIANCE)
+    array([0., 0., 0.])
+    >>> in_image_of_noise([0.0, 1.0], ring_engine_covariance())
+    array([0., 1.])
+
+    Source: Chaudhari and Soatto 2018, "Stochastic gradient descent performs variational inference"; diagrams.md section 5.
+    """
+    matrix = np.asarray(covariance, dtype=float)
+    along = matrix @ np.linalg.pinv(matrix, rcond=1e-12, hermitian=True) @ np.asarray(velocity, dtype=float)
+    return along + 0.0  # -0.0 becomes 0.0
+
+
 def ring_engine_rate(learning_rate: float, twist: float = -1.0, noise: float = 0.5, batch_size: int = 1) -> float:
     """Mean angle a step to leading order: -eta^2 noise^2 twist / B."""
     return -(learning_rate**2) * noise**2 * twist / batch_size
