@@ -28,7 +28,8 @@ class Process(NamedTuple):
     `batches_per_substep` fresh batches of the spacetime's batch size (0: the process reads only the training set).
     `learning_rate` is that of the effective step: a process divides by its own number of substeps. All three
     functions are pure and work under `jax.jit` and `jax.vmap`. `settings` names the options that a prediction must share
-    (momentum, say), so that `compare` can tell when it does not.
+    (momentum, say), so that `compare` can tell when it does not. `caution(params, spacetime, learning_rate)`, if any, says
+    in a sentence where a run is outside of what the process is for, or nothing; whoever runs it passes that on.
     """
 
     name: str
@@ -39,3 +40,4 @@ class Process(NamedTuple):
     num_substeps: int = 1
     batches_per_substep: int = 1
     settings: tuple[tuple[str, Any], ...] = ()
+    caution: Callable[[Params, Spacetime, Any], str] | None = None

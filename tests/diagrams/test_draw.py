@@ -1,9 +1,11 @@
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from diagrams.brute_force import every_diagram
+from diagrams.landscape import root_tied
 from gradnoise.diagrams import Diagram
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -51,10 +53,42 @@ def test_a_tie_bends_around_the_node_between():
     assert abs(float(heights[1])) > 40
 
 
+def every_drawn_diagram(*orders):
+    yield from every_diagram(*orders)
+    for order in orders:
+        yield from root_tied(order)
+
+
+def test_time_runs_to_the_right_and_the_root_is_last():
+    for diagram in every_drawn_diagram(1, 2, 3, 4):
+        circles = ElementTree.fromstring(diagram.draw("svg")).findall(f".//{SVG}circle")[: diagram.order + 1]
+        x = [float(circle.attrib["cx"]) for circle in circles]
+        assert all(x[child] < x[parent] for child, parent in enumerate(diagram.parents))
+        assert max(x[:-1]) < x[-1]
+
+
+def test_no_outline_touches_a_node_that_is_not_tied_by_it():
+    """Points along each stretch of band, from the path's own text, against the nodes of other parts."""
+    shares = np.linspace(0, 1, 101)
+    weights = np.stack([(1 - shares) ** 2, 2 * shares * (1 - shares), shares**2], axis=1)
+    for diagram in every_drawn_diagram(1, 2, 3, 4):
+        tree = ElementTree.fromstring(diagram.draw("svg"))
+        circles = tree.findall(f".//{SVG}circle")[: diagram.order + 1]
+        places = np.array([[float(circle.attrib[name]) for name in ("cx", "cy")] for circle in circles])
+        bands = [band for band in tree if "stroke-linejoin" in band.attrib]
+        for part, band in zip((part for part in diagram.parts if len(part) > 1), bands, strict=True):
+            others = places[[node for node in range(diagram.order + 1) if node not in part]]
+            widest = max(float(path.attrib["stroke-width"]) for path in band) / 2
+            numbers = np.array(re.findall(r"[-\d.]+", band[0].attrib["d"]), dtype=float).reshape(-1, 3, 2)
+            curves = (weights @ numbers).reshape(-1, 1, 2)
+            assert others.size == 0 or np.linalg.norm(curves - others, axis=-1).min() > widest, str(diagram)
+
+
 def test_tikz_has_a_line_for_each_edge_and_band():
     tikz = Diagram.parse("(01-23-4)(01-12-23-34)").draw("tikz")
     assert tikz.count(r"\draw[thick]") == 5
-    assert tikz.count("controls") == 2
+    assert tikz.count("controls") == 3 * 2
+    assert tikz.count(r"\fill") == 5
     assert tikz.startswith(r"\begin{tikzpicture}")
     assert tikz.endswith(r"\end{tikzpicture}")
 

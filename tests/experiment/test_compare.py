@@ -270,3 +270,26 @@ def test_z_scores_of_200_independent_cells_are_standard_normal(getkey):
     z = np.array([one_cell(getkey()) for _ in range(200)])
     assert 0.02 <= np.mean(np.abs(z) > 1.96) <= 0.09
     assert stats.kstest(z, "norm").pvalue > 0.001
+
+
+def test_a_series_on_a_schedule_is_compared_with_runs_on_that_schedule():
+    problem = gn.from_arrays(lambda w, x: (w - x) ** 2 / 2, lambda key: np.float64(0.0), np.array([0.0, 2.0]))
+    spacetime, rates = gn.Spacetime(4, 2), np.array([0.02, 0.01])
+    values = gn.diagram_values(problem, 0.0, max_order=2)
+    curve = gn.predict_curve(values, spacetime, 0.02, schedule=lambda step: rates[step] / 0.02)
+    runs = gn.simulate(gn.sgd(problem), np.float32(0), spacetime, rates, 2000, jax.random.key(0))
+    assert gn.compare(curve, runs).verdict in ("agrees", "statistical")
+    flat = gn.simulate(gn.sgd(problem), np.float32(0), spacetime, 0.02, 10, jax.random.key(0))
+    with pytest.raises(ValueError, match="learning_rate differs"):
+        gn.compare(curve, flat)
+
+
+def test_a_predicted_variance_is_not_compared_with_a_recorded_loss():
+    problem = gn.from_arrays(lambda w, x: (w - x) ** 2 / 2, lambda key: np.float64(0.0), np.array([0.0, 2.0]))
+    values = gn.diagram_values(problem, 0.0, max_order=2, variance=True)
+    curve = gn.predict_curve(values, gn.Spacetime(4, 2), 0.01, target="variance")
+    runs = gn.simulate(gn.sgd(problem), np.float32(0), gn.Spacetime(4, 2), 0.01, 10, jax.random.key(0))
+    with pytest.raises(ValueError, match="not recorded by simulate"):
+        gn.compare(curve, runs)
+    orders = gn.to_results(values)["order"].values
+    assert orders.max() == 2

@@ -47,6 +47,21 @@ def test_series_equals_the_enumeration_through_order_3(measured, case, target):
     np.testing.assert_array_equal(series.stderr, 0)
 
 
+@pytest.mark.slow
+def test_series_equals_the_enumeration_at_order_4():
+    """The 389 values through order 4 of cubic1, in every scheme of the table."""
+    landscape = TABLE["landscapes"]["cubic1"]
+    problem = polynomial_landscape(landscape["points"], landscape["theta0"])
+    values = gn.diagram_values(problem, problem.init(jax.random.key(0)), max_order=4)
+    for case in TABLE["cases"]:
+        if case["landscape"] == "cubic1":
+            options = {"momentum": case["hyper"].get("beta", 0), "hessian_damping": case["hyper"].get("lam", 0)}
+            for target in ("test", "train", "gap"):
+                series = gn.series_coefficients(values, spacetime_of(case["hyper"]), target, **options)
+                expected = [float(Fraction(entry)) for entry in case[target]]
+                np.testing.assert_allclose(series.value, expected, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("sampling", ["fixed", "reshuffle", "subset", "with_replacement"])
 def test_the_last_row_of_the_curve_is_the_series_and_the_first_the_loss_itself(measured, sampling):
     values, spacetime, rate = measured["cubic1"], gn.Spacetime(4, 2, 2, sampling), 0.01

@@ -21,8 +21,9 @@ from gradnoise.cli.report import report
 from gradnoise.cli.scaling import scaling
 from gradnoise.cli.simulate import simulate
 from gradnoise.cli.stationary import stationary
+from gradnoise.cli.sweep import sweep
 
-COMMANDS = (report, measure, predict, simulate, scaling, stationary, diagrams, cite)
+COMMANDS = (report, measure, predict, simulate, scaling, stationary, sweep, diagrams, cite)
 
 
 class Commands(TyperGroup):

@@ -1,9 +1,10 @@
 """`gradnoise diagrams`: the terms of the expansion, drawn, counted, with their coefficients."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradnoise.cli import diagram_options as own
 from gradnoise.cli import options as given
 from gradnoise.cli.environment import prepare
 from gradnoise.cli.expected import WrongUse
@@ -14,17 +15,20 @@ if TYPE_CHECKING:
     from gradnoise.spacetime import Spacetime
 
 MAX_ORDER = 4
+TARGETS = {"test": "test loss", "train": "train loss", "gap": "gap", "displacement": "mean displacement"}
 
 
 def diagrams(
-    diagram: given.Written = None,
-    order: given.Order = None,
-    num_examples: given.GridExamples = None,
-    batch_size: given.GridBatch = None,
-    epochs: given.GridEpochs = None,
+    diagram: own.Written = None,
+    order: own.Order = None,
+    target: own.DiagramTarget = None,
+    num_examples: own.GridExamples = None,
+    batch_size: own.GridBatch = None,
+    epochs: own.GridEpochs = None,
     sampling: given.Sampling = None,
-    momentum: given.GridMomentum = None,
-    svg: given.Svg = None,
+    momentum: own.GridMomentum = None,
+    svg: own.Svg = None,
+    gallery_file: own.Gallery = None,
     as_json: given.Json = False,
     debug: given.Debug = False,
 ) -> None:
@@ -34,15 +38,26 @@ def diagrams(
     formulas in N, B, E (--num-examples, --batch-size, --epochs); with these given, numbers too.
     """
     prepare(None)
-    chosen = _chosen(diagram, order)
     spacetime = _grid(num_examples, batch_size, epochs, sampling, momentum)
-    entries = [_entry(each, spacetime, momentum or 0) for each in chosen]
-    files = {} if svg is None else {"svg": _write(svg, sheet(chosen))}
+    if gallery_file is not None:
+        from gradnoise.cli.diagram_gallery import gallery
+
+        if any(each is not None for each in (diagram, target, svg, momentum)):
+            raise WrongUse(
+                f"--gallery={gallery_file!r} shows all diagrams and targets, without momentum. Leave other choices out."
+            )
+        orders = range((MAX_ORDER if order is None else _checked(order)) + 1)
+        path = _write("gallery", gallery_file, lambda: gallery(orders, spacetime))
+        print(to_json({"command": "diagrams", "files": {"gallery": path}}) if as_json else path)
+        return
+    chosen = _chosen(diagram, order, target)
+    entries = [_entry(each, spacetime, momentum or 0, target) for each in chosen]
+    files = {} if svg is None else {"svg": _write("svg", svg, lambda: sheet(chosen))}
     if as_json:
         print(to_json({"command": "diagrams", "count": len(chosen), "diagrams": entries, "files": files}))
         return
     if diagram is None:
-        print(f"{_count(chosen)}\n")
+        print(f"{_count(chosen, target)}\n")
     print("\n\n".join(_lines(each, entry) for each, entry in zip(chosen, entries, strict=True)))
     for path in files.values():
         print(path)
@@ -63,7 +78,8 @@ def sheet(chosen: Sequence["Diagram"]) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{"".join(body)}</svg>\n'
 
 
-def _chosen(written: str | None, order: int | None) -> list["Diagram"]:
+def _chosen(written: str | None, order: int | None, target: str | None) -> list["Diagram"]:
+    """The written diagram, or those of an order that the target sees (without one: all of test loss and gap)."""
     from gradnoise.diagrams import Diagram, enumerate_diagrams
 
     if written is not None:
@@ -72,21 +88,34 @@ def _chosen(written: str | None, order: int | None) -> list["Diagram"]:
                 f"--order={order} came beside the diagram {written!r}, expected one of the two. Leave one out."
             )
         return [Diagram.parse(written)]
-    order = 2 if order is None else order
-    if not 0 <= order <= MAX_ORDER:
-        raise WrongUse(
-            f"--order={order} is out of range, expected 0 to {MAX_ORDER} (order 5 has 700 diagrams). Give --order 2, say, "
-            "or one written diagram."
-        )
-    untied = list(enumerate_diagrams(order))
-    tied = [joined for each in untied for joined, _ in each.attach_root()]
-    return [*untied, *dict.fromkeys(tied)]
+    untied = list(enumerate_diagrams(_checked(2 if order is None else order)))
+    if target == "displacement":
+        return [each for each in untied if len(each.children(each.root)) == 1]
+    tied = list(dict.fromkeys(joined for each in untied for joined, _ in each.attach_root()))
+    return {"test": untied, "gap": tied}.get(target or "", [*untied, *tied])
 
 
-def _count(chosen: Sequence["Diagram"]) -> str:
+def _checked(order: int) -> int:
+    from gradnoise.diagrams import number_of_diagrams
+
+    if 0 <= order <= MAX_ORDER:
+        return order
+    if order < 0:
+        raise WrongUse(f"--order={order} is out of range, expected 0 to {MAX_ORDER}. Give --order 2, say.")
+    count = f"{number_of_diagrams(order):,}" if order <= 10 else "more than 90 million"
+    raise WrongUse(
+        f"--order={order} means {count} diagrams in the test loss, expected 0 to {MAX_ORDER}. Give --order 2, say, or one "
+        "written diagram."
+    )
+
+
+def _count(chosen: Sequence["Diagram"], target: str | None) -> str:
     tied = sum(each.is_root_tied for each in chosen)
-    own = f"{len(chosen) - tied} diagrams of the test loss (root alone), {tied} of the gap (root tied)"
-    return f"Order {chosen[0].order}: {own}.\nNodes with the same letter look at one example; the root is the measured loss."
+    kinds = {"of the test loss (root alone)": len(chosen) - tied, "of the gap (root tied)": tied}
+    own = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count or target is None)
+    head = f"{own}; factors in the {TARGETS[target]}" if target else own
+    order = f"Order {chosen[0].order}: " if chosen else ""
+    return f"{order}{head}.\nNodes with the same letter look at one example; the root is the measured loss."
 
 
 def _grid(
@@ -105,11 +134,13 @@ def _grid(
     return Spacetime(num_examples or 0, batch_size or 0, 1 if epochs is None else epochs, sampling or "fixed")
 
 
-def _entry(diagram: "Diagram", spacetime: "Spacetime | None", momentum: float) -> dict[str, Any]:
+def _entry(
+    diagram: "Diagram", spacetime: "Spacetime | None", momentum: float, target: str | None = None
+) -> dict[str, Any]:
     from gradnoise.predict import coefficient, coefficient_formula
     from gradnoise.results.meaning import meaning
 
-    target = "gap" if diagram.is_root_tied else "test"
+    target = target or ("gap" if diagram.is_root_tied else "test")
     entry: dict[str, Any] = {
         "diagram": str(diagram),
         "order": diagram.order,
@@ -124,19 +155,16 @@ def _entry(diagram: "Diagram", spacetime: "Spacetime | None", momentum: float) -
 
 
 def _embeddings(diagram: "Diagram", spacetime: "Spacetime | None") -> dict[str, str]:
-    """W(D), as formula from the test factor (-1/B)^d W(D), and as a number where the grid is given."""
-    import sympy
-
+    """W(D), as formula, and as a number where the grid is given."""
+    from gradnoise.cli.diagram_gallery import embeddings_formula
     from gradnoise.diagrams import embedding_count
-    from gradnoise.predict import coefficient_formula
 
-    formula = sympy.factor(coefficient_formula(diagram, "test") * (-sympy.Symbol("B")) ** diagram.order)
     number = {} if spacetime is None else {"embeddings": str(embedding_count(diagram, spacetime))}
-    return {"embeddings_formula": str(formula), **number}
+    return {"embeddings_formula": embeddings_formula(diagram), **number}
 
 
 def _lines(diagram: "Diagram", entry: dict[str, Any]) -> str:
-    target = f"factor in the {'gap' if entry['target'] == 'gap' else 'test loss'}"
+    target = f"factor in the {TARGETS[entry['target']]}"
     lines = [f"{diagram}  {entry['meaning']}", *(f"    {line}" for line in diagram.draw("text").splitlines())]
     if "embeddings_formula" in entry:
         lines.append(f"  embeddings W = {entry['embeddings_formula']}" + _number(entry, "embeddings"))
@@ -147,15 +175,18 @@ def _number(entry: dict[str, Any], name: str) -> str:
     return f" -> {entry[name]}" if name in entry else ""
 
 
-def _write(path: str, text: str) -> str:
+def _write(name: str, path: str, made: Callable[[], str]) -> str:
+    """Write what `made` gives, once the file can be written."""
     from gradnoise.results.io import checked_path, written_aside
 
     try:
         if Path(path).is_dir():
             raise IsADirectoryError
         with written_aside(checked_path(path)) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(made(), encoding="utf-8")
     except OSError as error:
         reason = "it is a folder" if isinstance(error, IsADirectoryError) else error.strerror
-        raise WrongUse(f"--svg={path!r} cannot be written ({reason}), expected a file. Give another name.") from error
+        raise WrongUse(
+            f"--{name}={path!r} cannot be written ({reason}), expected a file. Give another name."
+        ) from error
     return path

@@ -4,8 +4,8 @@ from typing import Any
 
 EXPECTED: dict[str, tuple[str, str]] = {
     "problem": ("a stock problem or module:function", "digits-mlp"),
-    "data": ("an .npz file", "data.npz"),
-    "model": ("logistic, mlp, conv, normalized-mlp or normalized-conv", "mlp"),
+    "data": ("an .npz file or a folder of data", "data.npz"),
+    "model": ("logistic, mlp, conv, normalized-mlp, normalized-conv, resnet, preresnet or vgg", "mlp"),
     "hidden": ("a whole number of at least 1", "32"),
     "learning_rate": ("a number above 0", "0.01"),
     "batch_size": ("a whole number of at least 1", "8"),
@@ -27,12 +27,22 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "device": ("cpu or gpu", "cpu"),
     "order": ("a whole number from 0 to 4", "2"),
     "svg": ("a file", "diagrams.svg"),
+    "gallery": ("a file", "diagrams.html"),
+    "target": ("test, train, gap or displacement", "gap"),
     "label_noise": ("a share of at least 0 and below 1", "0.2"),
     "num_steps": ("a whole number of at least 1", "10000"),
     "optimizer": ("sgd or adam", "sgd"),
     "closeness": ("a number above 1", "1.4142"),
     "factors": ("growing whole numbers from 2, with commas", "2,4,8"),
     "svag_replicas": ("0 or a whole number of at least 8", "64"),
+    "temperature": ("numbers above 0, with commas", "0.001,0.01"),
+    "width": ("whole numbers of at least 1, with commas", "16,32"),
+    "variant": ("plain, momentum, cosine or momentum-cosine, with commas", "plain,momentum"),
+    "seeds": ("a whole number of at least 1", "4"),
+    "reference_epochs": ("a whole number of at least 1", "100"),
+    "training_set": ("drawn or distinct", "drawn"),
+    "hours": ("a number above 0", "2"),
+    "cluster": ("local or the address of a Dask scheduler", "local"),
     "read": ("a results file of gradnoise scaling", "results.nc"),
 }
 """What each option takes, in words, and an example."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gradnoise.cli import equilibrium_options as own
 from gradnoise.cli import options as given
 from gradnoise.cli.alone import Command, findings, run_alone
 from gradnoise.cli.environment import prepare
@@ -22,20 +23,20 @@ def scaling(
     problem: given.Problem = None,
     data: given.Data = None,
     model: given.Model = None,
-    label_noise: given.LabelNoise = None,
-    learning_rate: given.EquilibriumRate = None,
-    batch_size: given.EquilibriumBatch = None,
-    weight_decay: given.EquilibriumDecay = None,
-    num_examples: given.EquilibriumExamples = None,
-    sampling: given.EquilibriumSampling = None,
-    num_steps: given.EquilibriumSteps = None,
-    num_replicas: given.EquilibriumReplicas = None,
-    closeness: given.Closeness = None,
-    optimizer: given.Optimizer = None,
-    verify: given.Verify = False,
-    factors: given.Factors = None,
-    svag_replicas: given.SvagReplicas = None,
-    read: given.Read = None,
+    label_noise: own.LabelNoise = None,
+    learning_rate: own.EquilibriumRate = None,
+    batch_size: own.EquilibriumBatch = None,
+    weight_decay: own.EquilibriumDecay = None,
+    num_examples: own.EquilibriumExamples = None,
+    sampling: own.EquilibriumSampling = None,
+    num_steps: own.EquilibriumSteps = None,
+    num_replicas: own.EquilibriumReplicas = None,
+    closeness: own.Closeness = None,
+    optimizer: own.Optimizer = None,
+    verify: own.Verify = False,
+    factors: own.Factors = None,
+    svag_replicas: own.SvagReplicas = None,
+    read: own.Read = None,
     memory: given.Memory = None,
     seed: given.Seed = None,
     out: given.ScalingOut = None,

@@ -1,5 +1,6 @@
 """`gradnoise stationary`: is the run stationary, is it an equilibrium, what is its noise like."""
 
+from gradnoise.cli import equilibrium_options as own
 from gradnoise.cli import options as given
 from gradnoise.cli.alone import Command, run_alone
 from gradnoise.cli.job import Asked
@@ -18,13 +19,13 @@ def stationary(
     data: given.Data = None,
     model: given.Model = None,
     hidden: given.Hidden = None,
-    learning_rate: given.StationaryRate = None,
+    learning_rate: own.StationaryRate = None,
     batch_size: given.BatchSize = None,
-    weight_decay: given.StationaryDecay = None,
-    num_examples: given.EquilibriumExamples = None,
-    sampling: given.EquilibriumSampling = None,
-    num_steps: given.StationarySteps = None,
-    num_replicas: given.StationaryReplicas = None,
+    weight_decay: own.StationaryDecay = None,
+    num_examples: own.EquilibriumExamples = None,
+    sampling: own.EquilibriumSampling = None,
+    num_steps: own.StationarySteps = None,
+    num_replicas: own.StationaryReplicas = None,
     memory: given.Memory = None,
     seed: given.Seed = None,
     out: given.ScalingOut = None,

@@ -3,5 +3,6 @@
 from gradnoise.diagrams.diagram import Diagram
 from gradnoise.diagrams.embeddings import embedding_count
 from gradnoise.diagrams.enumerate import enumerate_diagrams, number_of_diagrams
+from gradnoise.diagrams.forests import enumerate_forests
 
-__all__ = ["Diagram", "embedding_count", "enumerate_diagrams", "number_of_diagrams"]
+__all__ = ["Diagram", "embedding_count", "enumerate_diagrams", "enumerate_forests", "number_of_diagrams"]

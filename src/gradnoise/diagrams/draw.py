@@ -1,4 +1,8 @@
-"""Pictures of a diagram: text, SVG for notebooks and pages, TikZ for papers. The root is at the top or at the right."""
+"""Pictures of a diagram: text, SVG for notebooks and pages, TikZ for papers.
+
+As the field draws them: time runs to the right, so that every node stands left of its parent and the root, at the end, is
+the rightmost; ties are fuzzy outlines. In text the root is at the top and ties are letters.
+"""
 
 from html import escape
 from itertools import pairwise
@@ -11,8 +15,12 @@ STYLES = ("text", "svg", "tikz")
 COLOURS = (("#e69f00", "orange"), ("#56b4e9", "cyan"), ("#009e73", "teal"), ("#cc79a7", "magenta"), ("#d55e00", "red"))
 """One colour a tied part, for SVG and TikZ: the Okabe-Ito set, visible on light and on dark ground."""
 
-COLUMN, ROW, MARGIN, BULGE, CLEARANCE = 58.0, 40.0, 24.0, 56.0, 22.0
-"""Pixels: between depths, between leaves, around the picture, to a bend's control point; closer than the last, bend."""
+COLUMN, ROW, MARGIN, CLEARANCE = 58.0, 40.0, 24.0, 22.0
+"""Pixels: between depths, between leaves, around the picture, from a band's middle to a node that is not in it."""
+BULGES = (0.0, 56.0, -56.0, 84.0, -84.0, 112.0, -112.0, 140.0, -140.0)
+"""Pixels to a bend's control point, in the order in which they are tried."""
+WIDTHS = (28, 23, 18)
+"""Of the strokes, each faint, that make a band's soft outline, in pixels."""
 
 Point = tuple[float, float]
 
@@ -26,7 +34,7 @@ class Tie(NamedTuple):
 
 
 def draw_diagram(diagram: Diagram, style: str = "text") -> str:
-    """The diagram as "text" (ties are letters), "svg" or "tikz" (ties are coloured bands).
+    """The diagram as "text" (ties are letters), "svg" or "tikz" (ties are fuzzy outlines).
 
     The SVG has no ids, no scripts and no outside resources, and takes its line colour from the text around it. Raises
     ValueError for another style.
@@ -96,7 +104,7 @@ def _svg_bands(ties: list[list[Tie]]) -> list[str]:
             f"M{tie.start[0]:g} {tie.start[1]:g}Q{tie.control[0]:g} {tie.control[1]:g} {tie.end[0]:g} {tie.end[1]:g}"
             for tie in part
         )
-        strokes = "".join(f'<path d="{path}" stroke-width="{width}" opacity="0.28"/>' for width in (28, 23, 18))
+        strokes = "".join(f'<path d="{path}" stroke-width="{width}" opacity="0.28"/>' for width in WIDTHS)
         bands.append(f'<g fill="none" stroke="{colour}" stroke-linecap="round" stroke-linejoin="round">{strokes}</g>')
     return bands
 
@@ -114,7 +122,10 @@ def _tikz(diagram: Diagram) -> str:
             f"and {_at(_towards(tie.end, tie.control))} .. {_at(tie.end)}"
             for tie in part
         )
-        lines.append(rf"  \draw[{colour}, opacity=0.4, line width=14pt, line cap=round] {curves};")
+        lines += [
+            rf"  \draw[{colour}, opacity=0.28, line width={width / 2:g}pt, line cap=round, line join=round] {curves};"
+            for width in WIDTHS
+        ]
     for child, parent in enumerate(diagram.parents):
         lines.append(rf"  \draw[thick] {_at(places[child])} -- {_at(places[parent])};")
     lines += [rf"  \fill {_at(place)} circle (2.5pt);" for place in places.values()]
@@ -162,19 +173,24 @@ def _ties(diagram: Diagram, places: dict[int, Point]) -> list[list[Tie]]:
 
 
 def _tie(start: Point, end: Point, others: list[Point], side: float) -> Tie:
+    """The least bent curve that keeps clear of `others`; bends to `side` are tried first."""
+    curves = [_bent(start, end, side * bulge) for bulge in BULGES]
+    return next((curve for curve in curves if _clearance(curve, others) >= CLEARANCE), curves[0])
+
+
+def _bent(start: Point, end: Point, bulge: float) -> Tie:
     (x, y), (u, v) = start, end
     length = hypot(u - x, v - y)
-    bent = any(_distance(other, start, end) < CLEARANCE for other in others)
-    bulge = BULGE * side if bent else 0.0
     return Tie(start, ((x + u) / 2 - (v - y) / length * bulge, (y + v) / 2 + (u - x) / length * bulge), end)
 
 
-def _distance(point: Point, start: Point, end: Point) -> float:
-    """From a point to a segment."""
-    dx, dy = end[0] - start[0], end[1] - start[1]
-    share = ((point[0] - start[0]) * dx + (point[1] - start[1]) * dy) / (dx * dx + dy * dy)
-    share = min(1.0, max(0.0, share))
-    return hypot(point[0] - start[0] - share * dx, point[1] - start[1] - share * dy)
+def _clearance(tie: Tie, others: list[Point]) -> float:
+    """The least distance from points along the curve to any of `others`."""
+    shares = [step / 20 for step in range(21)]
+    along = [
+        tuple((1 - s) ** 2 * a + 2 * s * (1 - s) * b + s**2 * c for a, b, c in zip(*tie, strict=True)) for s in shares
+    ]
+    return min((hypot(x - u, y - v) for x, y in along for u, v in others), default=CLEARANCE)
 
 
 def _apex(tie: Tie) -> Point:

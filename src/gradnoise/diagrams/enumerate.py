@@ -1,7 +1,7 @@
 """All diagrams of an order, and their number by an independent count that builds none of them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import combinations
 from math import factorial, gcd, prod
@@ -23,10 +23,25 @@ def enumerate_diagrams(order: int) -> Iterator[Diagram]:
     ['(0-1-2)(01-12)', '(01-2)(01-12)', '(0-1-2)(02-12)', '(01-2)(02-12)']
     """
     order = _checks.integer("order", order, minimum=0, maximum=9)
-    growths = sorted(growth_strings(order), key=lambda growth: (-max(growth, default=0), growth))
-    partitions = [parts_of((*growth, max(growth, default=-1) + 1)) for growth in growths]
-    for parents in sorted(canonical_parents(code) for code in _trees(order + 1)):
-        yield from dict.fromkeys(Diagram(parents, parts) for parts in partitions)
+    for parents in rooted_trees(order):
+        yield from diagrams_on(parents, range(order))
+
+
+def rooted_trees(order: int) -> list[tuple[int, ...]]:
+    """The rooted trees with `order` edges as `parents`, in lexicographic order: the chain first, the star last.
+
+    >>> rooted_trees(2)
+    [(1, 2), (2, 2)]
+    """
+    return sorted(canonical_parents(code) for code in _trees(order + 1))
+
+
+def diagrams_on(parents: tuple[int, ...], nodes: Sequence[int]) -> Iterator[Diagram]:
+    """The diagrams on one tree whose ties lie among `nodes`, each once: untied first, all tied last."""
+    others = [(node,) for node in range(len(parents) + 1) if node not in nodes]
+    growths = sorted(growth_strings(len(nodes)), key=lambda growth: (-max(growth, default=0), growth))
+    partitions = ([tuple(nodes[k] for k in part) for part in parts_of(growth)] for growth in growths)
+    yield from dict.fromkeys(Diagram(parents, (*parts, *others)) for parts in partitions)
 
 
 def number_of_diagrams(order: int) -> int:

@@ -58,6 +58,14 @@ class LinearFilter:
         factors = (self.momentum, self.dampening, self.hessian_damping, *(self.rates or ()))
         return not any(isinstance(factor, float) for factor in factors)
 
+    @property
+    def in_floats(self) -> "LinearFilter":
+        """The same filter with all factors rounded to floats."""
+        rates = None if self.rates is None else tuple(map(float, self.rates))
+        return LinearFilter(
+            float(self.momentum), self.nesterov, float(self.dampening), float(self.hessian_damping), rates
+        )
+
     def update(self, step: int) -> Update:
         """The factors of the update at `step`, in units of the base learning rate."""
         rate = 1 if self.rates is None else self.rates[step]
@@ -73,14 +81,19 @@ class LinearFilter:
 
 
 def read_filter(
-    num_steps: int, momentum: Any, nesterov: Any, dampening: Any, hessian_damping: Any, schedule: Any
+    num_steps: int,
+    momentum: Any = 0,
+    nesterov: Any = False,
+    dampening: Any = 0,
+    hessian_damping: Any = 0,
+    schedule: Any = None,
 ) -> LinearFilter:
     """The filter with all numbers exact, for `num_steps` steps.
 
     Numbers are ints, Fractions, strings ("1/3") or floats, which are read by their shortest decimal. `schedule`: None,
-    a function of the step or one number a step, relative to the base rate. Raises ValueError for a negative momentum,
-    for nesterov without momentum or with dampening (as torch.optim.SGD does), and for a schedule that is too short;
-    TypeError for what is no number or schedule.
+    a function of the step (optax's are) or one number a step, relative to the base rate. Raises ValueError for a negative
+    momentum, for nesterov without momentum or with dampening (as torch.optim.SGD does), and for a schedule that is too
+    short; TypeError for what is no number or schedule.
     """
     mass, loss = read_exact("momentum", momentum), read_exact("dampening", dampening)
     if mass < 0:

@@ -11,8 +11,9 @@ from gradnoise import _checks
 from gradnoise._memory import parse_memory, peak_memory
 from gradnoise._types import Params
 from gradnoise.dynamics.plan import DEFAULT_MEMORY, Layout
-from gradnoise.dynamics.prepare import Observe, make_inputs, make_setup, probe
-from gradnoise.dynamics.runner import Compiled, Inputs, prepare
+from gradnoise.dynamics.prepare import Observe, make_inputs, make_setup, own_starts, probe
+from gradnoise.dynamics.runner import Compiled, Inputs, prepare, start_chunk
+from gradnoise.dynamics.runs import Runs, make_runs
 from gradnoise.dynamics.simulate import record_steps
 from gradnoise.process import Process
 from gradnoise.spacetime import Spacetime
@@ -39,6 +40,7 @@ def estimate_simulation(
     dtype: str = "float32",
     memory: int | str | None = None,
     num_test_draws: int | None = None,
+    rate_scales: Any = None,
 ) -> SimulationCost:
     """Seconds and bytes that `simulate` with these arguments will take on this machine.
 
@@ -58,7 +60,8 @@ def estimate_simulation(
     Raises what `simulate` raises.
     """
     num_replicas, every = _checks.integer("num_replicas", num_replicas), _checks.integer("every", every)
-    setup = make_setup(process, spacetime, training_set, observe, dtype, num_test_draws)
+    setup = make_setup(process, spacetime, training_set, observe, dtype, num_test_draws, own_starts(params))
+    own = make_runs(num_replicas, None, rate_scales, dtype)
     steps = record_steps(spacetime, every)
     limit = DEFAULT_MEMORY if memory is None else parse_memory(memory)
     started = time.perf_counter()
@@ -66,18 +69,18 @@ def estimate_simulation(
         inputs = make_inputs(setup, params, 0.0, jax.random.key(0))
         probe(setup, inputs)
         plan, functions, inputs = prepare(setup, inputs, num_replicas, len(steps), limit)
-        chunk, num_values = _time_chunk(functions, plan, inputs, spacetime.num_steps, len(steps))
+        chunk, num_values = _time_chunk(functions, plan, inputs, own, spacetime.num_steps, len(steps))
     setting_up = time.perf_counter() - started
     results = num_replicas * len(steps) * num_values * np.dtype(dtype).itemsize
     return SimulationCost(setting_up + plan.num_chunks * chunk, _peak_memory() + results)
 
 
 def _time_chunk(
-    functions: Compiled, plan: Layout, inputs: Inputs, num_steps: int, num_records: int
+    functions: Compiled, plan: Layout, inputs: Inputs, own: Runs, num_steps: int, num_records: int
 ) -> tuple[float, int]:
     """Seconds of one chunk, and the number of values recorded; everything is called once before it is timed."""
-    numbers, zero = np.arange(plan.width, dtype=np.int32), np.int32(0)
-    runs, beginning = _timed(functions.begin, inputs, numbers)
+    zero = np.int32(0)
+    runs, beginning = _timed(start_chunk, functions, plan, inputs, own, 0)
     (runs, values, _), recording = _timed_donating(functions.record, runs, lambda runs: (inputs, runs, zero))
     if num_steps == 0:
         return beginning + recording, len(values)
@@ -116,7 +119,7 @@ def _clock(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
 
 
 def _peak_memory() -> int:
-    devices = jax.devices()
+    devices = jax.local_devices()
     if devices[0].platform == "cpu":
         return peak_memory()
     return sum((device.memory_stats() or {}).get("peak_bytes_in_use", 0) for device in devices)

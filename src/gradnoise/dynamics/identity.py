@@ -16,6 +16,7 @@ from gradnoise._types import PyTree
 from gradnoise.dynamics.plan import Layout, Shapes
 from gradnoise.dynamics.replica import Setup
 from gradnoise.dynamics.runner import Inputs, one_run
+from gradnoise.dynamics.runs import Runs
 
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 DIGEST = "sha256 "
@@ -24,7 +25,7 @@ NAMES = ("name", "source_info")
 """Parameters of an equation that change no number."""
 
 
-def identity(setup: Setup, inputs: Inputs, plan: Layout, num_replicas: int, steps: range) -> dict[str, str | int]:
+def identity(setup: Setup, inputs: Inputs, plan: Layout, runs: Runs, steps: range) -> dict[str, str | int]:
     """Name -> text or number, all that the last bits of a run depend on; two runs are the same if these are equal.
 
     Arrays and functions stand as hashes. Of loss, process and observables the traced operations count, not their
@@ -32,7 +33,7 @@ def identity(setup: Setup, inputs: Inputs, plan: Layout, num_replicas: int, step
     """
     import gradnoise
 
-    devices = jax.devices()
+    devices = jax.local_devices()
     return {
         "gradnoise_version": gradnoise.__version__,
         "jax_version": jax.__version__,
@@ -46,7 +47,11 @@ def identity(setup: Setup, inputs: Inputs, plan: Layout, num_replicas: int, step
         "training_set": setup.training_set,
         "dtype": setup.dtype,
         "num_test_draws": setup.num_test_draws,
-        "num_replicas": num_replicas,
+        "num_replicas": len(runs.number),
+        "replica_numbers": "in order"
+        if np.array_equal(runs.number, np.arange(len(runs.number)))
+        else digest(runs.number),
+        "rate_scales": digest(runs.rate_scale),
         "every": steps.step,
         "observe": str([name for name, _ in setup.observe]),
         "params": digest(inputs.params),
@@ -81,8 +86,8 @@ def _functions(setup: Setup, shapes: Shapes, plan: Layout) -> dict[str, str]:
     """What begins, moves and records a run, each traced at these shapes."""
     single, inputs = one_run(setup, plan.block_steps, plan.evaluation_block), shapes.tree()
     step = jax.ShapeDtypeStruct((), jnp.int32)
-    run = jax.eval_shape(single.begin, inputs, step)
-    traced = {"start": jax.make_jaxpr(single.begin)(inputs, step)}
+    run = jax.eval_shape(single.begin, inputs, Runs(step))
+    traced = {"start": jax.make_jaxpr(single.begin)(inputs, Runs(step))}
     if setup.spacetime.num_steps:
         block = jax.eval_shape(single.draw, inputs, run, step)
         traced["draws"] = jax.make_jaxpr(single.draw)(inputs, run, step)

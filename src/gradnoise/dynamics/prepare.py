@@ -9,7 +9,7 @@ import numpy as np
 
 from gradnoise import _checks, _tree
 from gradnoise._rates import Rates, learning_rates
-from gradnoise._types import Examples, Params
+from gradnoise._types import Examples, Key, Params
 from gradnoise.dynamics.plan import Shapes
 from gradnoise.dynamics.records import measured_functions
 from gradnoise.dynamics.replica import Data, Keys, Setup
@@ -32,6 +32,7 @@ def make_setup(
     observe: Observe | None,
     dtype: str,
     num_test_draws: int | None,
+    start: Callable[[Key], Params] | None = None,
 ) -> Setup:
     """The static part, checked; the problem's arrays are not looked at beyond their lengths."""
     if not isinstance(process, Process):
@@ -49,20 +50,32 @@ def make_setup(
             f"num_test_draws={num_test_draws} came with problem {process.problem.name!r}, whose test loss is the exact "
             "mean over a finite pool. Leave it out."
         )
-    return Setup(process, spacetime, training_set, _check_observe(process.problem, observe), dtype, draws)
+    return Setup(process, spacetime, training_set, _check_observe(process.problem, observe), dtype, draws, start)
 
 
-def make_inputs(setup: Setup, params: Params, learning_rate: Any, key: Any) -> Inputs:
-    """The shared arrays in the set-up's dtype; call it inside `jax.enable_x64(dtype == "float64")`."""
-    problem = setup.process.problem
+def own_starts(params: Any) -> Callable[[Key], Params] | None:
+    """`params` if it is a function of a key, from which each replica draws its own start; a tree of weights may be
+    callable, too."""
+    return params if callable(params) and jax.tree_util.all_leaves([params]) else None
+
+
+def make_inputs(setup: Setup, params: Params, learning_rate: Any, key: Any, largest_scale: float = 1.0) -> Inputs:
+    """The shared arrays in the set-up's dtype; call it inside `jax.enable_x64(dtype == "float64")`.
+
+    `largest_scale`: of the replicas' factors of the learning rate.
+    """
+    problem, key = setup.process.problem, _checks.random_key("key", key)
+    keys = Keys(*jax.random.split(key, 4))
+    if setup.start is not None:
+        keys = keys._replace(starts=jax.random.fold_in(key, len(keys)))
+        params = setup.start(jax.random.fold_in(keys.starts, 0))
     _checks.floating_tree("params", params)
     weights = _tree.cast(params, setup.dtype)
     data = Data(
         *(None if pool is None else _tree.cast(pool, setup.dtype) for pool in (problem.pool, problem.test_pool))
     )
     rates = learning_rates(learning_rate, weights, setup.spacetime.num_steps, setup.dtype)
-    _check_decay(setup.process, rates)
-    keys = Keys(*jax.random.split(_checks.random_key("key", key), 4))
+    _check_decay(setup.process, rates, largest_scale)
     return Inputs(keys, data, weights, rates)
 
 
@@ -139,11 +152,12 @@ def _check_training_set(process: Process, spacetime: Spacetime, training_set: st
         )
 
 
-def _check_decay(process: Process, rates: Rates) -> None:
+def _check_decay(process: Process, rates: Rates, largest_scale: float) -> None:
     """Raise where a whole step's decay, weights * (1 - learning_rate * weight_decay), is no decay; a flow has no steps."""
     settings = dict(process.settings)
     decay = 0.0 if settings.get("noise") == "none" else settings.get("weight_decay", 0.0)
     rate = max(float(np.max(leaf)) for leaf in jax.tree.leaves(rates.base)) * float(np.max(rates.factors))
+    rate *= largest_scale
     if decay * rate >= 2:
         raise ValueError(
             f"weight_decay={decay:g} times learning_rate={rate:g} is {decay * rate:.4g}, expected below 2: from there on a "

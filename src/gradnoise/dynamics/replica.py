@@ -25,15 +25,17 @@ class Setup:
     observe: tuple[tuple[str, Callable[[Params, Examples], Any]], ...]
     dtype: str
     num_test_draws: int
+    start: Callable[[Key], Params] | None = None
 
 
 class Keys(NamedTuple):
-    """One key a meaning; each replica folds in its number."""
+    """One key a meaning; each replica folds in its number. `starts` only where each draws its own."""
 
     training_sets: Key
     batches: Key
     noise: Key
     test_draws: Key
+    starts: Key = None
 
 
 class Data(NamedTuple):
@@ -48,7 +50,7 @@ class Replica(NamedTuple):
 
     `members`: its training set as rows of the pool, (N,), or None if it has no set of its own. `own`: its training set
     as examples, for problems without a pool. `diverged_at`: the first step with weights or losses that are not finite,
-    or -1.
+    or -1. `rate_scale`: the factor of its learning rate, or None.
     """
 
     number: jax.Array
@@ -56,10 +58,13 @@ class Replica(NamedTuple):
     diverged_at: jax.Array
     members: jax.Array | None
     own: Examples
+    rate_scale: jax.Array | None = None
 
 
-def begin(setup: Setup, keys: Keys, data: Data, params: Params, number: Any) -> Replica:
-    """Replica `number` before its first step, its training set drawn."""
+def begin(
+    setup: Setup, keys: Keys, data: Data, params: Params, number: Any, rate_scale: jax.Array | None = None
+) -> Replica:
+    """Replica `number` before its first step, its training set drawn, and its start where each draws its own."""
     members, own = None, None
     if setup.training_set == "drawn":
         key, size = jax.random.fold_in(keys.training_sets, number), setup.spacetime.num_examples
@@ -70,7 +75,9 @@ def begin(setup: Setup, keys: Keys, data: Data, params: Params, number: Any) -> 
     elif setup.training_set == "distinct":
         order = permutation(jax.random.fold_in(keys.training_sets, number), _tree.num_examples(data.pool))
         members = order[: setup.spacetime.num_examples]
-    return Replica(jnp.int32(number), setup.process.init(params), jnp.int32(-1), members, own)
+    if setup.start is not None:
+        params = _tree.cast(setup.start(jax.random.fold_in(keys.starts, number)), setup.dtype)
+    return Replica(jnp.int32(number), setup.process.init(params), jnp.int32(-1), members, own, rate_scale)
 
 
 def training_examples(data: Data, replica: Replica) -> Examples:
@@ -109,6 +116,9 @@ def run_steps(
     process, spacetime = setup.process, sampling_seen(setup)
     source = data.pool if replica.own is None else replica.own
     training_set = training_examples(data, replica)
+    scale = replica.rate_scale
+    if scale is not None:
+        rates = rates._replace(base=jax.tree.map(lambda rate: rate * scale, rates.base))
     noise_key = jax.random.fold_in(keys.noise, replica.number)
     draws_key = jax.random.fold_in(keys.batches, replica.number)
 

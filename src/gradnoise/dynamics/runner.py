@@ -13,12 +13,13 @@ from gradnoise._types import Params
 from gradnoise.dynamics import records, replica
 from gradnoise.dynamics.plan import Layout, Shapes, layout, needs
 from gradnoise.dynamics.replica import Data, Keys, Replica, Setup
+from gradnoise.dynamics.runs import Runs
 
 REPLICAS, SHARED = PartitionSpec("replicas"), PartitionSpec()
 
 
 class Inputs(NamedTuple):
-    """The arrays that all replicas share."""
+    """The arrays that all replicas share; `params` is one of the starts where each draws its own."""
 
     keys: Keys
     data: Data
@@ -27,7 +28,7 @@ class Inputs(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """`begin(inputs, numbers)`, `draw(inputs, runs, start)`, `advance(inputs, runs, block, start, span)` and
+    """`begin(inputs, own)`, `draw(inputs, runs, start)`, `advance(inputs, runs, block, start, span)` and
     `record(inputs, runs, step)`, each for a whole chunk."""
 
     begin: Callable[..., Any]
@@ -48,8 +49,8 @@ class Segment(NamedTuple):
 def one_run(setup: Setup, block_steps: int, evaluation_block: int) -> Compiled:
     """The four functions for a single run, not compiled."""
 
-    def begin(inputs: Inputs, number: Any) -> Any:
-        return replica.begin(setup, inputs.keys, inputs.data, inputs.params, number)
+    def begin(inputs: Inputs, own: Runs) -> Any:
+        return replica.begin(setup, inputs.keys, inputs.data, inputs.params, *own)
 
     def draw(inputs: Inputs, run: Any, start: Any) -> Any:
         return replica.rows(setup, inputs.keys, inputs.data, run, start, block_steps)
@@ -80,7 +81,7 @@ def prepare(
     setup: Setup, inputs: Inputs, num_replicas: int, num_records: int, memory: int
 ) -> tuple[Layout, Compiled, Inputs]:
     """How the run is cut up, its compiled functions, and a copy of the shared arrays on each device."""
-    devices = tuple(jax.devices())
+    devices = tuple(jax.local_devices())
     plan = layout(setup, needs(setup, Shapes.of(inputs)), num_replicas, num_records, len(devices), memory)
     functions = compiled(setup, plan.block_steps, plan.evaluation_block, devices)
     return plan, functions, jax.device_put(inputs, NamedSharding(_mesh(devices), SHARED))
@@ -90,9 +91,9 @@ def _mesh(devices: tuple[Any, ...]) -> Mesh:
     return Mesh(np.array(devices), ("replicas",))
 
 
-def start_chunk(functions: Compiled, plan: Layout, inputs: Inputs, first: int) -> Replica:
-    """Runs first, ..., first + width - 1 before their first step."""
-    return functions.begin(inputs, np.arange(first, first + plan.width, dtype=np.int32))
+def start_chunk(functions: Compiled, plan: Layout, inputs: Inputs, own: Runs, first: int) -> Replica:
+    """Runs first, ..., first + width - 1 of `own` before their first step."""
+    return functions.begin(inputs, own.chunk(first, plan.width))
 
 
 def run_chunk(

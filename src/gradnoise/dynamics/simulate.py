@@ -1,5 +1,6 @@
 """Many runs of a process, each with its own training set: compiled segments, chunk by chunk, over the devices."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,9 +13,10 @@ from gradnoise._types import Key, Params
 from gradnoise.dynamics.checkpoint import Checkpoint, Chunk, load_chunk, restored, save_chunk
 from gradnoise.dynamics.identity import identity
 from gradnoise.dynamics.plan import DEFAULT_MEMORY, Layout
-from gradnoise.dynamics.prepare import Observe, make_inputs, make_setup, probe
+from gradnoise.dynamics.prepare import Observe, make_inputs, make_setup, own_starts, probe
 from gradnoise.dynamics.replica import Setup
 from gradnoise.dynamics.runner import Compiled, Inputs, prepare, run_chunk, start_chunk
+from gradnoise.dynamics.runs import Runs, make_runs
 from gradnoise.dynamics.simulation import Simulation
 from gradnoise.problem import probe_problem
 from gradnoise.process import Process
@@ -25,7 +27,7 @@ Progress = Callable[[int, int], None]
 
 def simulate(
     process: Process,
-    params: Params,
+    params: Params | Callable[[Key], Params],
     spacetime: Spacetime,
     learning_rate: Any,
     num_replicas: int,
@@ -39,6 +41,8 @@ def simulate(
     num_test_draws: int | None = None,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
+    rate_scales: Any = None,
+    replica_numbers: Any = None,
 ) -> Simulation:
     """Runs of `process` from `params`, independent in training set, batches and noise; see `Simulation` for the result.
 
@@ -59,6 +63,10 @@ def simulate(
     process, in bytes or as "2GiB", its default) or the number of devices. Two processes given the same key see the same
     training sets and batches. `dtype` "float64" is an option. `progress(done, total)` is called after each record.
 
+    Many settings in one call: replica r runs at `rate_scales[r]` times the learning rate, with the draws of number
+    `replica_numbers[r]` in place of r; `params` may be a function of a key, `problem.init` say, from which each replica
+    draws a start of its own. Replicas of one number share training set, start and batches.
+
     With a `checkpoint` the run keeps what it has done and goes on from there, to the same bits on the same kind of
     machine; another run's is refused.
 
@@ -71,10 +79,11 @@ def simulate(
     ((1000, 3), Estimate(1 +- 0, num_samples=1000))
 
     Raises TypeError or ValueError, in one sentence that names the argument, before anything runs. A replica that
-    diverges is kept as NaN from its step on, and `Simulation.mean` then refuses.
+    diverges is kept as NaN from its step on, and `Simulation.mean` then refuses. Warns where the process has a caution.
     """
     num_replicas, every = _checks.integer("num_replicas", num_replicas), _checks.integer("every", every)
-    setup = make_setup(process, spacetime, training_set, observe, dtype, num_test_draws)
+    setup = make_setup(process, spacetime, training_set, observe, dtype, num_test_draws, own_starts(params))
+    runs = make_runs(num_replicas, replica_numbers, rate_scales, dtype)
     steps = record_steps(spacetime, every)
     limit = DEFAULT_MEMORY if memory is None else parse_memory(memory)
     if progress is not None and not callable(progress):
@@ -84,14 +93,15 @@ def simulate(
             f"checkpoint is {type(checkpoint).__name__}, expected begin, due, load and save. Give a CheckpointFolder, say."
         )
     with jax.enable_x64(dtype == "float64"):
-        inputs = make_inputs(setup, params, learning_rate, key)
+        inputs = make_inputs(setup, params, learning_rate, key, runs.largest_scale)
         probe(setup, inputs)
+        _heed(setup, inputs, learning_rate)
         plan, functions, inputs = prepare(setup, inputs, num_replicas, len(steps), limit)
         if checkpoint is not None:
-            checkpoint.begin(identity(setup, inputs, plan, num_replicas, steps))
-        whole = _Plan(setup, functions, plan, inputs, steps, num_replicas)
+            checkpoint.begin(identity(setup, inputs, plan, runs, steps))
+        whole = _Plan(setup, functions, plan, inputs, steps, runs)
         observables, diverged_at = _run(whole, progress, checkpoint)
-    problem, devices = process.problem, jax.devices()
+    problem, devices = process.problem, jax.local_devices()
     return Simulation(
         observables=observables,
         steps=np.array(steps),
@@ -110,6 +120,15 @@ def simulate(
         problem_name=problem.name,
         process_name=process.name,
     )
+
+
+def _heed(setup: Setup, inputs: Inputs, learning_rate: Any) -> None:
+    """Warn where the process says that the run is not what it is for."""
+    process = setup.process
+    if process.caution is not None:
+        told = process.caution(inputs.params, setup.spacetime, learning_rate)
+        if told:
+            warnings.warn(f"{process.name}: {told}", stacklevel=3)
 
 
 def record_steps(spacetime: Spacetime, every: int) -> range:
@@ -132,7 +151,11 @@ class _Plan(NamedTuple):
     layout: Layout
     inputs: Inputs
     steps: range
-    num_replicas: int
+    runs: Runs
+
+    @property
+    def num_replicas(self) -> int:
+        return len(self.runs.number)
 
 
 def _run(plan: _Plan, progress: Progress | None, checkpoint: Checkpoint | None) -> tuple[dict, np.ndarray]:
@@ -163,7 +186,7 @@ def _run_chunk(plan: _Plan, number: int, hear: Callable[[int], None], checkpoint
     if chunk.recorded == len(steps):
         hear(chunk.recorded)
         return chunk
-    runs = restored(start_chunk(plan.functions, plan.layout, plan.inputs, first), chunk)
+    runs = restored(start_chunk(plan.functions, plan.layout, plan.inputs, plan.runs, first), chunk)
     for segment in run_chunk(plan.functions, plan.layout, plan.inputs, runs, chunk.step, steps[chunk.recorded :]):
         if segment.recorded is not None:
             chunk.add(*segment.recorded, len(steps))

@@ -65,6 +65,11 @@ def compare(
         )
     if simulation.num_replicas < 2:
         raise ValueError("num_replicas=1 gives no error, expected at least 2. Simulate more replicas.")
+    if prediction.target not in OBSERVABLES:
+        raise ValueError(
+            f'target="{prediction.target}" is not recorded by simulate, expected one of {", ".join(OBSERVABLES)}. Observe '
+            "it with simulate(observe=...), and compare by hand."
+        )
     if isinstance(prediction, PathCurve):
         table, expansion = _loops(prediction, simulation)
     else:
@@ -89,11 +94,6 @@ def _series(prediction: Curve, simulation: Simulation) -> tuple[Estimate, Expans
 
 def _loops(prediction: PathCurve, simulation: Simulation) -> tuple[Estimate, Expansion]:
     """Excused: twice the next loop where it is known, else the last one, the largest up to that step."""
-    if prediction.target not in OBSERVABLES:
-        raise ValueError(
-            f'target="{prediction.target}" is not recorded by simulate, expected one of {", ".join(OBSERVABLES)}. Observe '
-            "it with simulate(observe=...), and compare by hand."
-        )
     require_same_path(prediction, simulation)
     assert prediction.partial_sums is not None
     assert prediction.domain is not None

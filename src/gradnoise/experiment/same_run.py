@@ -27,13 +27,14 @@ class Run(NamedTuple):
 
 
 def require_same_series(prediction: Curve, simulation: Simulation) -> None:
-    """Raise ValueError, naming what differs, unless the series predicts this simulation."""
-    if callable(simulation.learning_rate) or np.size(jax.tree.leaves(simulation.learning_rate)) != 1:
+    """Raise ValueError, naming what differs, unless the series predicts this simulation; learning rates as in a path's."""
+    if prediction.learning_rate is None:
         raise ValueError(
-            "learning_rate of the simulation is a schedule or a tree, expected one number, as in the series."
+            "The prediction has rates of its own for each parameter and a schedule, which no simulation takes together. "
+            "Predict with one of the two."
         )
-    require_same(facts(prediction, "learning_rate"), facts(simulation, "learning_rate"))
     _require_same_grid(prediction, simulation)
+    _require_same_rates(prediction, simulation)
     if simulation.training_set != "drawn":
         raise ValueError(
             f'training_set={simulation.training_set!r} was simulated, expected "drawn": the series averages over training '
@@ -48,6 +49,10 @@ def require_same_path(prediction: PathCurve, simulation: Simulation | Run) -> No
     """
     require_same(facts(prediction, "training_set"), facts(simulation, "training_set"))
     _require_same_grid(prediction, simulation)
+    _require_same_rates(prediction, simulation)
+
+
+def _require_same_rates(prediction: Curve | PathCurve, simulation: Simulation | Run) -> None:
     if not same_rates(prediction.learning_rate, simulation.learning_rate, simulation.spacetime.num_steps):
         raise ValueError(
             f"learning_rate differs: the prediction has {prediction.learning_rate}, the simulation "

@@ -36,6 +36,7 @@ from gradnoise.measure.trajectory_nulls import (
     random_walk_autocorrelation,
     white_noise_band,
 )
+from gradnoise.measure.values_cost import ValuesCost, estimate_values
 
 __all__ = [
     "ArchitectureScore",
@@ -51,6 +52,7 @@ __all__ = [
     "SignalNoise",
     "SubspaceOverlap",
     "TailIndex",
+    "ValuesCost",
     "WeightAutocorrelation",
     "architecture_score",
     "autoregression_autocorrelation",
@@ -59,6 +61,7 @@ __all__ = [
     "correct_for_disjoint_batches",
     "cumulant_scaling",
     "diagram_values",
+    "estimate_values",
     "gaussianity",
     "hessian_extremes",
     "increment_spectrum",

@@ -170,6 +170,11 @@ def pinned_forms(branch: Branch) -> Iterator[Branch]:
             yield canonical(("dot", MEAN, (below, above)))
 
 
+def cheapest_form(tree: Branch, num_examples: int) -> Branch:
+    """The pinned form of the tree that costs least, one and the same for equal trees."""
+    return min(pinned_forms(tree), key=lambda form: (cost(form, num_examples), repr(form)))
+
+
 def cost(plan: Branch, num_examples: int) -> float:
     """Rough work of one example of the plan's loop, in losses; a shared message counts once, a constant nothing.
 

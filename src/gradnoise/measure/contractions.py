@@ -28,6 +28,9 @@ from gradnoise.measure.derivatives import (
     sum_chunks,
 )
 
+CHUNK = 32
+"""Examples that are differentiated at a time, where memory allows; half as many of each of two that meet."""
+
 SPARE = 2**25
 """Bytes kept back from the room that is left once a loop is compiled."""
 
@@ -53,7 +56,7 @@ class Contractor:
     sources: Mapping[str, Source]
     memory: int | str | None = None
     progress: Callable[[float], None] = lambda share: None
-    chunk: int = 32
+    chunk: int = CHUNK
     _constants: dict[Branch, jax.Array] = field(default_factory=dict)
 
     @property
@@ -61,11 +64,20 @@ class Contractor:
         """n, the number of examples in the sample."""
         return _tree.num_examples(self.sources["loss"].examples)
 
+    def restricted(self, index: Any) -> "Contractor":
+        """The same for the examples at `index` of the sample; it reports no progress of its own."""
+        sample = self.sources["loss"].examples
+        sources = {
+            kind: source._replace(examples=_tree.take(source.examples, index)) if source.examples is sample else source
+            for kind, source in self.sources.items()
+        }
+        return Contractor(self.theta, sources, self.memory, chunk=self.chunk)
+
     def per_example(self, trees: Iterable[Branch]) -> dict[Branch, np.ndarray]:
         """Tree -> its value for each example of its pinned block or node (n,), all other blocks averaged."""
-        plans = {tree: self._cheapest_form(tree) for tree in trees}
+        plans = {tree: branches.cheapest_form(tree, self.size) for tree in trees}
         self._prepare_constants(plans.values())
-        loops = {plan: tag for plan in plans.values() if (tag := _outer_tag(plan)) is not None}
+        loops = {plan: tag for plan in plans.values() if (tag := outer_tag(plan)) is not None}
         values = self._sweep(loops, vector=False)
         values |= {plan: np.asarray(self._without_loop(plan)) for plan in plans.values() if plan not in loops}
         return {tree: np.broadcast_to(values[plan], (self.size,)) for tree, plan in plans.items()}
@@ -75,9 +87,6 @@ class Contractor:
         pinned = {tree: branches.pin_first_block(tree) for tree in trees}
         values = self.per_example(pinned.values())
         return {tree: float(values[form].mean()) for tree, form in pinned.items()}
-
-    def _cheapest_form(self, tree: Branch) -> Branch:
-        return min(branches.pinned_forms(tree), key=lambda form: (branches.cost(form, self.size), repr(form)))
 
     def _prepare_constants(self, plans: Iterable[Branch]) -> None:
         """Compute the constant messages that the plans need, in rounds: what is ready shares one loop."""
@@ -172,7 +181,7 @@ def _is_sum(plan: Branch, vector: bool) -> bool:
     return vector or plan[1] == SINGLE
 
 
-def _outer_tag(plan: Branch) -> int | None:
+def outer_tag(plan: Branch) -> int | None:
     """The block over which the loop runs: the pinned one, or one that closes at a pinned single node."""
     if PINNED in branches.tags(plan):
         return PINNED

@@ -1,43 +1,21 @@
-"""Expected test loss, train loss and gap of SGD as power series in the learning rate."""
+"""Expected test loss, train loss and gap of SGD, and the test loss's variance, as power series in the learning rate."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradnoise import _checks
+from gradnoise.diagrams.diagram import Diagram
+from gradnoise.diagrams.filters import LinearFilter, read_filter
 from gradnoise.estimate import Estimate, linear_combination
 from gradnoise.measure import DiagramValues
-from gradnoise.predict.coefficients import coefficient, coefficient_curve
+from gradnoise.predict.coefficients import Schedule, exact_coefficient, float_coefficients, power_of_rate
+from gradnoise.predict.curve import Curve
+from gradnoise.predict.rates import read_rate
 from gradnoise.spacetime import Spacetime
 
 TARGETS = ("test", "train", "gap")
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Curve(Estimate):
-    """Predicted loss: `value` and `stderr` of shape (num_steps + 1, max_order + 1), partial sums by order, step 0 first.
-
-    Row t is the prediction after t updates, column k the sum of the terms through learning_rate^k. Columns beyond
-    `licensed_order` (a loss with kinks) are numbers without a licence. `settings` are the optimizer's.
-    """
-
-    target: str = "test"
-    learning_rate: float = 0.0
-    spacetime: Spacetime | None = None
-    licensed_order: int = 0
-    setting: str = "population"
-    problem_name: str = "problem"
-    settings: tuple[tuple[str, Any], ...] = ()
-
-    @property
-    def max_order(self) -> int:
-        """The highest power of the learning rate in the last column."""
-        return np.shape(self.value)[1] - 1
-
-    def __repr__(self) -> str:
-        steps, orders = np.shape(self.value)
-        return f"Curve({self.target} loss of {self.problem_name}, steps 0..{steps - 1}, orders 0..{orders - 1})"
+"""The losses; beside them the test loss has a variance."""
 
 
 def series_coefficients(
@@ -47,26 +25,34 @@ def series_coefficients(
     momentum: float = 0.0,
     nesterov: bool = False,
     hessian_damping: float = 0.0,
+    dampening: float = 0.0,
+    schedule: Schedule | None = None,
 ) -> Estimate:
     """Coefficients of learning_rate^k, k = 0..max_order, of the expected loss after the whole of `spacetime`.
 
         E l(theta_T) = sum_D coefficient(D) v(D) learning_rate^order(D)
 
-    `target` is "test", "train" or "gap" (test - train). Shape (max_order + 1,), with the covariance that comes from
-    that of the values; the counting factors are exact. Units: loss / learning_rate^k.
+    `target` is "test", "train", "gap" (test - train), or "variance" (of the test loss over training sets and orders; for
+    values measured with `variance=True`). The optimizer's keywords are those of `coefficient`; with a `schedule`, or
+    values measured in a `metric`, learning_rate is the base rate that multiplies them. Shape (max_order + 1,), with the
+    covariance that comes from that of the values; the counting factors are exact. Units: loss / learning_rate^k (its
+    square for the variance).
 
     >>> import numpy as np
     >>> import gradnoise as gn
     >>> problem = gn.from_arrays(lambda w, x: (w - x) ** 2 / 2, lambda key: np.float64(0.0), np.array([0.0, 2.0]))
-    >>> values = gn.diagram_values(problem, 0.0, max_order=2)
+    >>> values = gn.diagram_values(problem, 0.0, max_order=2, variance=True)
     >>> series_coefficients(values, gn.Spacetime(4, 2)).value         # l = 1, G = -1, H = 1, C = 1
     array([ 1. , -2. ,  3.5])
+    >>> series_coefficients(values, gn.Spacetime(4, 2), "variance").value              # N E^2/B^2 G C G
+    array([0., 0., 1.])
 
-    Raises ValueError for an unknown target and for optimizer settings that `coefficient` refuses; TypeError for
-    values or a spacetime of another kind. Source: diagrams.md section 1, theorem.
+    Raises ValueError for an unknown target, values without what the variance needs, and optimizer settings that
+    `coefficient` refuses; TypeError for values or a spacetime of another kind. Source: diagrams.md section 1, theorem.
     """
-    weights = entry_weights(values, spacetime, target, momentum, nesterov, hessian_damping)
-    return linear_combination(weights, values.table)
+    _check(values, spacetime, target)
+    optimizer = read_filter(spacetime.num_steps, momentum, nesterov, dampening, hessian_damping, schedule)
+    return linear_combination(_weights(values, spacetime, target, optimizer), values.table)
 
 
 def entry_weights(
@@ -76,32 +62,36 @@ def entry_weights(
     momentum: float = 0.0,
     nesterov: bool = False,
     hessian_damping: float = 0.0,
+    dampening: float = 0.0,
+    schedule: Schedule | None = None,
 ) -> np.ndarray:
     """What each entry of `values.table` is multiplied by in each coefficient of the series, (max_order + 1, entries).
 
     The product with the table's values is `series_coefficients`; raises as it does.
     """
     _check(values, spacetime, target)
-    options = {"momentum": momentum, "nesterov": nesterov, "hessian_damping": hessian_damping}
-    weights = np.zeros((values.max_order + 1, len(values.entries)))
-    for place, diagram, counted_as, sign in _terms(values, target):
-        weights[diagram.order, place] += sign * float(coefficient(diagram, spacetime, counted_as, **options))
-    return weights
+    optimizer = read_filter(spacetime.num_steps, momentum, nesterov, dampening, hessian_damping, schedule)
+    return _weights(values, spacetime, target, optimizer)
 
 
 def predict_curve(
     values: DiagramValues,
     spacetime: Spacetime,
-    learning_rate: float,
+    learning_rate: Any,
     target: str = "test",
     momentum: float = 0.0,
     nesterov: bool = False,
     hessian_damping: float = 0.0,
+    dampening: float = 0.0,
+    schedule: Schedule | None = None,
 ) -> Curve:
     """The predicted loss at every step of a run, by order: the series of the spacetime cut after t updates.
 
     Train loss and gap still average all N training examples. Shape (num_steps + 1, max_order + 1). The series is a
     prediction for small learning_rate * num_steps * curvature (below about 1); `compare` says where it stops.
+
+    `learning_rate` is one number (for values measured in a `metric`: what multiplies the metric), or a tree like params,
+    a multiple of that metric: per-parameter rates. Step t has the rate learning_rate * schedule(t).
 
     >>> import numpy as np
     >>> import gradnoise as gn
@@ -109,17 +99,21 @@ def predict_curve(
     >>> values = gn.diagram_values(problem, 0.0, max_order=2)
     >>> predict_curve(values, gn.Spacetime(4, 2), learning_rate=0.1).value[-1]
     array([1.   , 0.8  , 0.835])
+    >>> halved = predict_curve(values, gn.Spacetime(4, 2), learning_rate=0.1, schedule=lambda step: 1 / (1 + step))
+    >>> halved.value[-1]
+    array([1.      , 0.85    , 0.869375])
 
-    Raises as `series_coefficients`, and for a learning rate that is not one finite number of at least 0 (schedules and
-    per-parameter rates are simulated, not predicted, so far).
+    Raises as `series_coefficients`, and for a learning rate that is neither one finite number of at least 0 nor a
+    multiple of the metric in which the values were measured.
     """
     _check(values, spacetime, target)
-    rate = _checks.number("learning_rate", learning_rate, minimum=0)
-    options = {"momentum": momentum, "nesterov": nesterov, "hessian_damping": hessian_damping}
+    optimizer = read_filter(spacetime.num_steps, momentum, nesterov, dampening, hessian_damping, schedule)
+    rate = read_rate(learning_rate, values.metric, spacetime.num_steps, optimizer.rates)
     weights = np.zeros((spacetime.num_steps + 1, values.max_order + 1, len(values.entries)))
     for place, diagram, counted_as, sign in _terms(values, target):
-        factor = coefficient_curve(diagram, spacetime, counted_as, **options)
-        weights[:, diagram.order, place] += sign * factor * rate**diagram.order
+        power = power_of_rate(diagram, counted_as)
+        factor = float_coefficients(diagram, spacetime, counted_as, optimizer)
+        weights[:, power, place] += sign * factor * rate.base**power
     partial_sums = np.cumsum(weights, axis=1)
     variance = np.einsum(
         "tki,ij,tkj->tk", partial_sums, np.asarray(values.table.covariance), partial_sums, optimize=True
@@ -129,21 +123,45 @@ def predict_curve(
         np.sqrt(np.clip(variance, 0, None)),
         values.table.num_samples,
         target=target,
-        learning_rate=rate,
+        learning_rate=rate.simulated,
         spacetime=spacetime,
         licensed_order=values.licensed_order,
         setting=values.setting,
         problem_name=values.problem_name,
-        settings=(*options.items(), ("weight_decay", values.weight_decay)),
+        settings=_settings(optimizer, values),
     )
 
 
-def _terms(values: DiagramValues, target: str) -> list[tuple[int, Any, str, int]]:
+def _settings(optimizer: LinearFilter, values: DiagramValues) -> tuple[tuple[str, Any], ...]:
+    """The optimizer's settings under the names that processes give theirs; the dampening only where there is any."""
+    dampening = {"dampening": float(optimizer.dampening)} if optimizer.dampening else {}
+    return tuple(
+        {
+            "momentum": float(optimizer.momentum),
+            "nesterov": optimizer.nesterov,
+            "hessian_damping": float(optimizer.hessian_damping),
+            **dampening,
+            "weight_decay": values.weight_decay,
+        }.items()
+    )
+
+
+def _weights(values: DiagramValues, spacetime: Spacetime, target: str, optimizer: LinearFilter) -> np.ndarray:
+    weights = np.zeros((values.max_order + 1, len(values.entries)))
+    for place, diagram, counted_as, sign in _terms(values, target):
+        factor = exact_coefficient(diagram, spacetime, counted_as, optimizer)
+        weights[power_of_rate(diagram, counted_as), place] += sign * float(factor)
+    return weights
+
+
+def _terms(values: DiagramValues, target: str) -> list[tuple[int, Diagram, str, int]]:
     """(place in the table, diagram, target it is counted as, sign) of every term of the series.
 
     Held out, test and train measure their root over different examples, so the gap has a term for each:
     gap = test over the test pool - test over the training pool + the root-tied sum; train = test over pool - that sum.
     """
+    if target == "variance":
+        return [(values.index(forest, "variance"), forest, "variance", 1) for forest in values.forests]
     terms = []
     for diagram in values.diagrams:
         if diagram.is_root_tied:
@@ -165,4 +183,9 @@ def _check(values: DiagramValues, spacetime: Spacetime, target: str) -> None:
         raise TypeError(f"values is {type(values).__name__}, expected DiagramValues. Measure them with diagram_values.")
     if not isinstance(spacetime, Spacetime):
         raise TypeError(f"spacetime is {type(spacetime).__name__}, expected Spacetime. Give Spacetime(100, 10), say.")
-    _checks.one_of("target", target, TARGETS)
+    _checks.one_of("target", target, (*TARGETS, "variance"))
+    if target == "variance" and not values.has_variance:
+        raise ValueError(
+            'target="variance" needs the values of forests of two roots, which values does not hold. Measure them with '
+            "diagram_values(..., variance=True)."
+        )

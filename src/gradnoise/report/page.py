@@ -22,6 +22,7 @@ from gradnoise.report.residuals import residuals
 from gradnoise.report.source import Source
 from gradnoise.report.spectrum import spectrum
 from gradnoise.report.stationary import stationary_state
+from gradnoise.report.temperature import which_temperature
 from gradnoise.report.trade_off import trade_off
 from gradnoise.report.verdict import verdict
 from gradnoise.report.words import number
@@ -30,7 +31,7 @@ from gradnoise.results.schema import validate
 
 MAIN = (verdict, curves, residuals, whole_run, spectrum, noise_scale, trade_off, diagram_table)
 """The parts of the page of the main job, in order; each takes the Source and gives its markup."""
-OTHERS = {"scaling": linear_scaling, "stationary": stationary_state}
+OTHERS = {"scaling": linear_scaling, "stationary": stationary_state, "temperature": which_temperature}
 """Group of results -> the part of the page that other commands add; before the main job's."""
 
 

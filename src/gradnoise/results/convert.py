@@ -6,6 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import xarray as xr
 
+from gradnoise.diagrams import Diagram
+from gradnoise.diagrams.forests import NUM_FORMAL_EDGES
 from gradnoise.dynamics.simulation import Simulation
 from gradnoise.estimate import Estimate
 from gradnoise.measure.diagram_values import DiagramValues
@@ -82,11 +84,11 @@ def to_results(x: Any) -> xr.Dataset | xr.DataTree:
 def _from_values(values: DiagramValues) -> xr.Dataset:
     diagrams, roots = zip(*values.entries, strict=True)
     held_out = "test" in roots
-    words = [meaning(d) + (f" (root over the {r} examples)" if held_out else "") for d, r in values.entries]
+    words = [_meaning(d, r, held_out) for d, r in values.entries]
     coords = {
         "diagram": ("entry", [str(d) for d in diagrams]),
         "root": ("entry", list(roots)),
-        "order": ("entry", [d.order for d in diagrams]),
+        "order": ("entry", [d.order - NUM_FORMAL_EDGES * (r == "variance") for d, r in values.entries]),
         "meaning": ("entry", words),
     }
     variables = {"value": ("entry", values.table.value), "value_se": ("entry", values.table.stderr)}
@@ -102,6 +104,12 @@ def _from_values(values: DiagramValues) -> xr.Dataset:
         "kinks": values.kinks,
     }
     return xr.Dataset(variables, coords, clean_attributes(attrs))
+
+
+def _meaning(diagram: Diagram, root: str, held_out: bool) -> str:
+    if root == "variance":
+        return "in the variance of the loss"
+    return meaning(diagram) + (f" (root over the {root} examples)" if held_out else "")
 
 
 def _from_curve(curve: Curve) -> xr.Dataset:

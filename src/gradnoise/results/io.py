@@ -60,7 +60,10 @@ def save(results: Any, path: str | os.PathLike[str]) -> Path:
         for node in tree.subtree
     }
     with written_aside(place) as temporary:
-        tree.to_netcdf(temporary, engine="netcdf4", mode="w", encoding=checked)
+        try:
+            tree.to_netcdf(temporary, engine="netcdf4", mode="w", encoding=checked)
+        except RuntimeError as error:  # the netCDF library tells a full disk so
+            raise OSError(f"{error}, perhaps for want of room") from error
     return place
 
 

@@ -9,6 +9,9 @@ BY_GROUP = ("checkpoint", "group")
 BY_BATCH = ("batch_size", "target", "step")
 SERIES = ("factor", "replica", "record")
 BY_FACTOR = ("factor",)
+BY_RUN = ("run", "record")
+BY_METRIC = ("series", "metric")
+BY_FIT = ("series", "metric", "parameter")
 
 GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "measured": {
@@ -144,12 +147,47 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "sde_detectable": ("observable",),
         "sde_differs": ("observable",),
     },
+    "sweep": {
+        "train_loss": BY_RUN,
+        "test_loss": BY_RUN,
+        "gap": BY_RUN,
+        "train_accuracy": BY_RUN,
+        "test_accuracy": BY_RUN,
+        "epoch": BY_RUN,
+        "diverged_at": ("run",),
+    },
+    "temperature": {
+        "steady": ("metric", "cell", "seed"),
+        "flat": ("cell", "seed"),
+        "failed": ("cell",),
+        "judged": ("cell",),
+        "average": ("metric", "level"),
+        "average_se": ("metric", "level"),
+        "fit": BY_FIT,
+        "fit_se": BY_FIT,
+        "fit_low": BY_FIT,
+        "fit_high": BY_FIT,
+        "optimum": BY_METRIC,
+        "optimum_se": BY_METRIC,
+        "optimum_low": BY_METRIC,
+        "optimum_high": BY_METRIC,
+        "lowest": BY_METRIC,
+        "lowest_se": BY_METRIC,
+        "collapse": BY_METRIC,
+        "collapse_low": BY_METRIC,
+        "collapse_high": BY_METRIC,
+        "collapse_F": BY_METRIC,
+        "collapse_p": BY_METRIC,
+        "p_for": ("series", "prediction"),
+        "p_against": ("series", "prediction"),
+        "verdict": ("series", "prediction"),
+    },
 }
 """Group -> variable -> dimensions, in any order. `band` may lack any of its dimensions."""
 
 LABELS = (
     "target", "process", "learning_rate", "order", "checkpoint", "group", "diagram", "batch_size", "loops", "factor",
-    "quantity", "form", "observable", "identity", "other",
+    "quantity", "form", "observable", "identity", "other", "metric", "series", "parameter", "prediction",
 )  # fmt: skip
 """Coordinates that say what a place along a dimension is; where a variable has the dimension it needs the coordinate."""
 
@@ -179,6 +217,10 @@ UNITS = {
     "batch_noise_trace": "loss^2 / parameter^2",
     "train_loss": "loss",
     "test_loss": "loss",
+    "gap": "loss",
+    "epoch": "passes over the training set",
+    "diverged_at": "steps",
+    "optimum": "learning rate / batch size",
 }
 
 
