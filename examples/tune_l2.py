@@ -23,7 +23,7 @@ from gradnoise.predict.tune_weight_decay import tune_weight_decay
 
 GRID = 10.0 ** np.arange(-4, 0.25, 0.5)
 """Weight decays, half a decade apart."""
-RATE, STEPS, ADJUSTMENTS = 0.5, 2000, 10
+RATE, STEPS = 0.5, 2000
 
 
 class Seed(NamedTuple):
@@ -39,7 +39,7 @@ class Seed(NamedTuple):
         return int(np.argmin(self.grid))
 
 
-def one_seed(seed: int, num_examples: int, mislabelled: float) -> Seed:
+def one_seed(seed: int, num_examples: int, mislabelled: float, adjustments: int = 10) -> Seed:
     """A training set, its grid and its tuning; the other digits are held out."""
     stock = gn.testbeds.digits_logistic()
     training, others = split(stock.pool, seed, num_examples, mislabelled)
@@ -47,7 +47,7 @@ def one_seed(seed: int, num_examples: int, mislabelled: float) -> Seed:
     with jax.enable_x64(True):
         grid, held_out = grid_losses(stock.loss, start, training, others)
         found = tune_weight_decay(
-            gn.from_arrays(stock.loss, stock.init, training), start, RATE, STEPS, num_adjustments=ADJUSTMENTS
+            gn.from_arrays(stock.loss, stock.init, training), start, RATE, STEPS, num_adjustments=adjustments
         )
         return Seed(grid, found.weight_decay, float(held_out(found.params)))
 
@@ -91,11 +91,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--num-seeds", type=int, default=10, help="training sets (default 10)")
     parser.add_argument("--num-examples", type=int, default=100, help="digits in each (default 100)")
     parser.add_argument("--mislabelled", type=float, default=0.2, help="share of random labels (default 0.2)")
+    parser.add_argument("--adjustments", type=int, default=10, help="of the weight decay while training (default 10)")
     options = parser.parse_args(arguments)
     print("held-out loss at weight decay " + " ".join(f"{decay:7.0e}" for decay in GRID))
     inside = []
     for seed in range(options.num_seeds):
-        found = one_seed(seed, options.num_examples, options.mislabelled)
+        found = one_seed(seed, options.num_examples, options.mislabelled, options.adjustments)
         inside.append(within_one_step(found))
         print(
             f"seed {seed:2d}                       " + " ".join(f"{loss:7.3f}" for loss in found.grid)
