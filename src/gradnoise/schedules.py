@@ -19,7 +19,7 @@ def quarter_cosine(learning_rate: float, num_steps: int) -> Callable[[float], fl
 
     Raises ValueError or TypeError, naming the argument, for a negative rate or num_steps below 1.
 
-    Source: Gomez-Uribe, "Studying Generalization Through Data Averaging", schedule of the experiments (dynamics.md B3).
+    Source: Gomez-Uribe, "Studying Generalization Through Data Averaging", schedule of the experiments.
     """
     rate = _checks.number("learning_rate", learning_rate, minimum=0)
     num_steps = _checks.integer("num_steps", num_steps)
@@ -39,7 +39,7 @@ def triangle(learning_rate: float, num_steps: int, heights: Sequence[float] = (1
     Raises ValueError or TypeError, naming the argument, for a negative rate or height, or num_steps below 1.
 
     Source: the cycle heights 1 and 1/2 are those of the experiments of Li, Malladi, Arora, "On the Validity of Modeling
-    SGD with Stochastic Differential Equations" (dynamics.md A11).
+    SGD with Stochastic Differential Equations" (docs/theory/processes.md).
     """
     rate = _checks.number("learning_rate", learning_rate, minimum=0)
     num_steps = _checks.integer("num_steps", num_steps)

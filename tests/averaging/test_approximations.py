@@ -223,6 +223,14 @@ def test_losses_in_wells_and_under_shifts_are_exact_for_quadratics(rng):
     assert float(shifted_loss(theta @ C @ theta / 2, C, S)) == pytest.approx(mean, rel=1e-10)
 
 
+def test_an_exponent_that_all_sets_share_leaves_the_exact_mean_density_as_it_is():
+    """As many sets as points: a row for the weights of the sets would be taken for one of the grid."""
+    ensemble = training_ensemble(-np.array([[0.0, 1.0, 4.0], [1.0, 0.0, 1.0], [4.0, 1.0, 0.0]]), 1.0, [0.6, 0.3, 0.1])
+    moments = exponent_moments(ensemble, np.zeros(3), exponent=np.arange(3.0))
+    np.testing.assert_allclose(np.exp(moments.log_mean_density), ensemble.mean_density, rtol=1e-12)
+    np.testing.assert_allclose(moments.variance, 0, atol=1e-15)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -238,6 +246,8 @@ def test_losses_in_wells_and_under_shifts_are_exact_for_quadratics(rng):
             lambda moments: loss_in_wells([1.0], [1.0], np.eye(2), np.eye(2), [0.0, 0.0]),
             "Give one of each for every well",
         ),
+        (lambda moments: shifted_loss(0.5, [[2.0]], [0.1]), r"shift_covariance \(1,\), expected \(\*grid\)"),
+        (lambda moments: shifted_loss(0.5, [[2.0]], np.eye(2)), r"hessian \(1, 1\) and shift_covariance \(2, 2\)"),
     ],
 )
 def test_wrong_calls_are_one_sentence(call, words):

@@ -180,6 +180,8 @@ def test_weights_left_out_are_equal_and_a_common_factor_means_nothing(seed):
         (lambda: gap_bound(training_ensemble(np.zeros((2, 3)), 0.1), np.zeros(2)), r"loss_variance of shape \(2,\)"),
         (lambda: training_loss_variance([1.0, 2.0], 3, replacement=False), "pool of 2 with replacement=False"),
         (lambda: training_loss_variance([1.0, 2.0], 0), "num_examples=0 is below 1"),
+        (lambda: training_loss_variance(1.0, 2), r"example_losses of shape \(\) do not do"),
+        (lambda: training_loss_variance([], 2), r"example_losses of shape \(0,\) do not do"),
     ],
 )
 def test_wrong_calls_are_one_sentence(call, words):

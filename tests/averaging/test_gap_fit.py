@@ -130,6 +130,7 @@ def test_intervals_cover(seeds, common, rng):
         (([1.0, 2.0], [1.0, 2.0]), "gap has 2 rows and 1 seeds, expected at least 3"),
         (([1.0, 2.0, 4.0], [1.0, 2.0, 3.0]), "gap has 3 temperatures and 1 seeds, expected 3 with two seeds or 4"),
         (([1.0, 1.0, 2.0, 2.0], np.ones((4, 2))), "gap has 2 temperatures"),
+        (([0.1 / 8, 0.3 / 24, 0.2 / 8], np.ones((3, 2))), "gap has 2 temperatures"),  # the first two differ by rounding
         (([1.0, 2.0, -4.0], np.ones((3, 2))), "temperature holds numbers that are not positive"),
         (([1.0, 2.0, 4.0], [1.0, np.nan, 1.0]), "gap holds NaN or infinity"),
         (([1.0, 2.0, 4.0], np.ones((2, 3))), r"temperature has shape \(3,\) and gap \(2, 3\)"),
@@ -138,6 +139,13 @@ def test_intervals_cover(seeds, common, rng):
 def test_wrong_calls_are_one_sentence(arguments, words):
     with pytest.raises(ValueError, match=words):
         fit_gap(*arguments)
+
+
+def test_where_every_gap_is_negative_there_is_no_curve_and_c_is_anything(rng):
+    fit = fit_gap(T, rng.normal(-1, 0.01, size=(len(T), 3)))
+    assert (fit.a.value, fit.b.value) == (0, 0)
+    assert fit.interval("c") == (0, math.inf)
+    assert not fit.c_identified
 
 
 def test_an_unknown_name_or_temperature_is_refused():

@@ -101,6 +101,11 @@ def test_cells_of_one_temperature_are_averaged_first(rng):
     assert doubled.p_for == train_loss_trend(T, table).p_for
 
 
+@pytest.mark.filterwarnings("error")
+def test_losses_that_are_all_equal_are_undecided_without_a_warning():
+    assert optimum_trend(T, np.ones((len(T), 3))).verdict == "undecided"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("common", [0.0, 0.03])
 @pytest.mark.parametrize("seeds", [3, 8])

@@ -120,6 +120,26 @@ def test_momentum_changes_the_number_and_not_the_formula(call):
     assert plain["diagrams"][0]["coefficient_formula"] == heavy["diagrams"][0]["coefficient_formula"]
 
 
+@pytest.mark.parametrize("more", [("--sampling", "with_replacement"), ("--momentum", "0.5")])
+def test_no_formula_points_at_a_number_that_it_does_not_give(call, more):
+    """N E^2/(2 B^2) is that of plain SGD in epochs; with replacement V01 has T/(2B) [a + (T-1)/N]."""
+    grid = ("-N", 4, "-B", 2)
+    told = call("diagrams", "(01-2)(02-12)", *grid, *more).out
+    number = json.loads(call("diagrams", "(01-2)(02-12)", *grid, *more, "--json").out)["diagrams"][0]
+    assert not number["coefficient_formula_holds"]
+    assert number["embeddings_formula_holds"] == ("--momentum" in more)
+    assert f"E**2*N/(2*B**2) (plain, in a fixed order); as asked for: {number['coefficient']}" in told
+
+
+def test_the_gallery_of_another_sampling_equates_no_formula_with_its_number(call, folder):
+    call("diagrams", "--order", 2, "--gallery", "gallery.html", "-N", 4, "-B", 2, "--sampling", "with_replacement")
+    page = (folder / "gallery.html").read_text(encoding="utf-8")
+    card = page.split("<h3>(01-2)(02-12)</h3>")[1].split("</article>")[0]
+    number = gn.coefficient(gn.Diagram.parse("(01-2)(02-12)"), gn.Spacetime(4, 2, 1, "with_replacement"))
+    assert f"</span>; with sampling with_replacement: {number}</dd>" in card
+    assert "</span> = 4</dd>" in page  # W of one edge, E N, holds all the same
+
+
 def test_a_diagram_is_drawn_with_its_meaning(call):
     told = call("diagrams", "(01-2)(02-12)", "--num-examples", 4, "--batch-size", 2, "--epochs", 2)
     assert (told.code, told.err) == (0, "")

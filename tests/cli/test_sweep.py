@@ -20,7 +20,11 @@ SHORT = (*TINY, "--reference-epochs", 20)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), ("neither of --learning-rate and --temperature came", "--learning-rate=0.1")),
+        (("--problem", "digits-mlp"), ("neither of --learning-rate and --temperature came", "--learning-rate=0.1")),
+        (("--hours", 2), ("--hours=2 came without --advise",)),
+        (("--advise", "--hours", 0), ("--hours='0'", "above 0")),
+        (("--advise", "--learning-rate", 0.1), ("--temperature is empty",)),
+        (("--advise", "--variant", "plain,momentum", "--temperature", 0.1), ("--variant has several",)),
         (("--learning-rate", "0.1,x"), ("--learning-rate='0.1,x'", "above 0")),
         (("--learning-rate", -1), ("--learning-rate[0]=-1.0", "greater than 0")),
         (("--learning-rate", "0.1", "--learning-rate", "0.1"), ("holds 0.1 twice",)),
@@ -96,7 +100,8 @@ def test_a_sweep_tells_its_cells_and_paths_and_run_again_does_nothing(call, pool
     assert lines[0].startswith("cells: 2, seeds: 2, runs: 4 of 40 steps")
     assert lines[1].split()[:2] == ["learning", "rate"]
     assert "±" in lines[2]
-    assert lines[-1] == "place/results.nc"
+    assert any(line.startswith("Temperature: No best temperature") for line in lines)
+    assert lines[-2:] == ["place/results.nc", "place/report.html"]
     assert told.err == ""
     found = gn.load("place/results.nc")["sweep"].to_dataset()
     assert found.sizes["run"] == 4
@@ -104,7 +109,7 @@ def test_a_sweep_tells_its_cells_and_paths_and_run_again_does_nothing(call, pool
     again = call("sweep", *SHORT, "--out", "place", "--resume", "--json")
     assert again.code == 0, again
     told = json.loads(again.out)
-    assert told["files"] == {"results": "place/results.nc"}
+    assert told["files"] == {"results": "place/results.nc", "report": "place/report.html"}
     assert any("finished already" in note for note in told["notes"])
     np.testing.assert_array_equal(told["groups"]["sweep"]["data_vars"]["gap"]["data"], found["gap"])
 
@@ -154,6 +159,6 @@ def test_interrupted_it_says_what_is_kept_and_goes_on(pools, folder):
     assert "finished runs are kept in place/runs. Run the same command to go on." in told
     kept = {path.name: path.read_bytes() for path in (folder / "place" / "runs").glob("*.nc")}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.splitlines()[-1] == "place/results.nc"
+    assert done.stdout.splitlines()[-1] == "place/report.html"
     assert all((folder / "place" / "runs" / name).read_bytes() == content for name, content in kept.items())
     assert len(os.listdir(folder / "place" / "runs")) == 3 + 1

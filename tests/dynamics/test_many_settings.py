@@ -163,6 +163,7 @@ BAD = {
     "words": ({"rate_scales": ["a"] * 4}, TypeError, "rate_scales is list, expected numbers"),
     "negative": ({"rate_scales": [1, -1, 1, 1]}, ValueError, "rate_scales holds -1, expected finite"),
     "not finite": ({"rate_scales": [1, np.inf, 1, 1]}, ValueError, "rate_scales holds inf"),
+    "not finite in float32": ({"rate_scales": [1, 1e39, 1, 1]}, ValueError, "rate_scales holds inf.*float32"),
     "no whole numbers": ({"replica_numbers": [0.5] * 4}, TypeError, "replica_numbers has dtype float64"),
     "below zero": ({"replica_numbers": [0, -1, 0, 0]}, ValueError, "replica_numbers=-1 is below 0"),
     "too large": ({"replica_numbers": [0, 2**31, 0, 0]}, ValueError, "replica_numbers=2147483648 is above"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import gradnoise as gn
 from experiment.small_sweep import PLAN, PROBLEM, assert_same_bits, bent, start
@@ -190,15 +191,23 @@ FULL = OSError(errno.ENOSPC, "x")
     ids=["finished runs", "the library's words", "the chunk in progress"],
 )
 def test_a_full_disk_is_one_sentence_and_what_is_finished_stays(tmp_path, whole, monkeypatch, writing, failing):
-    flush = io._flush
+    flush, to_netcdf = io._flush, xr.DataTree.to_netcdf
 
     def full(path):
         if writing in str(path):
             raise failing
         flush(path)
 
+    def full_in_the_library(tree, path, **options):
+        if writing in str(path):
+            raise failing
+        to_netcdf(tree, path, **options)
+
     with monkeypatch.context() as patch:
-        patch.setattr(io, "_flush", full)
+        if isinstance(failing, OSError):
+            patch.setattr(io, "_flush", full)
+        else:
+            patch.setattr(xr.DataTree, "to_netcdf", full_in_the_library)
         with pytest.raises(OSError, match="cannot be written") as raised:
             sweep(PLAN, tmp_path)
     assert "room" in str(raised.value).split(", expected")[0] or "No space left" in str(raised.value)

@@ -127,3 +127,26 @@ def test_estimates_refuse_what_measuring_refuses():
             estimate_values(problem, START, **change)
     with pytest.raises(ValueError, match="num_draws"):
         estimate_values(DRAWN, START)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"num_draws": 3}, "num_draws=3 is below 4"),
+        ({"num_draws": 4, "variance": True}, "num_draws=4 is below 5"),
+        ({"num_draws": 6, "num_groups": 2}, "equal groups of at least 4"),
+        ({"method": "population", "num_draws": 60}, "no meaning"),
+    ],
+)
+def test_estimate_and_measurement_refuse_too_few_draws_in_the_same_words(change, word):
+    problem = gn.from_arrays(loss, DRAWN.init, ROWS)
+    arguments = {"max_order": 3, "method": "unbiased", **change}
+    for function, key in ((estimate_values, {}), (gn.diagram_values, {"key": jax.random.key(0)})):
+        with pytest.raises(ValueError, match=word):
+            function(problem, START, **arguments, **key)
+
+
+def test_a_forest_that_was_not_measured_is_called_one():
+    values = gn.diagram_values(gn.from_arrays(loss, DRAWN.init, ROWS), START, 1)
+    with pytest.raises(KeyError, match="variance=True"):
+        values.index(gn.Diagram.parse("(02-1-3-4)(01-14-23-34)"), "variance")

@@ -78,6 +78,14 @@ def test_blow_up_is_found_and_values_end_there(coefficients, blow_up):
         assert np.isfinite(fit(0.99 * blow_up).value)
 
 
+@pytest.mark.parametrize("t", [1.0, 3.0, 20.0, 40.0, 200.0])
+def test_an_exponential_is_one_however_far_it_grows_or_falls(t):
+    grown, fallen = fit_curve(series(0.0, 1.0, 0.5, stderr=1e-3)), fit_curve(series(0.0, 1.0, -0.5))
+    assert grown(t).value == pytest.approx(math.expm1(t), rel=1e-12)
+    assert math.isfinite(grown(t).stderr)
+    assert fallen(t).value == pytest.approx(-math.expm1(-t), rel=1e-12)
+
+
 def test_where_it_ends_up():
     assert fit_curve(series(0.0, -1.0, 0.0, 1 / 3)).limit == pytest.approx(-1)  # -tanh t
     assert fit_curve(series(0.0, -1.0, 0.0, 1 / 3))(400.0).value == pytest.approx(-1)
@@ -107,6 +115,25 @@ def test_it_stays_near_descent_where_the_polynomial_has_left():
     assert abs(fitted[-1] - losses[-1]) < 0.05
     assert abs(polynomial[-1] - losses[-1]) > 1
     np.testing.assert_allclose(fitted[:3], losses[:3], atol=0.01)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+@pytest.mark.parametrize("target", ["test", "gap"])
+def test_the_extended_curve_is_the_fit_of_the_run_cut_after_each_step(target, momentum):
+    problem = gn.from_arrays(
+        lambda w, x: (w - x) ** 2 / 2 + x * w**3, lambda key: np.float64(0.5), np.array([0.0, 2.0])
+    )
+    values, spacetime, rate = gn.diagram_values(problem, 0.5, max_order=3), gn.Spacetime(4, 2, 2), 0.01
+    found = extended_curve(values, spacetime, rate, target, momentum=momentum)
+    for step in range(1, 5):
+        cut = fit_curve(gn.series_coefficients(values, spacetime.truncate(step), target, momentum))(rate)
+        assert found.value[step] == pytest.approx(cut.value, rel=1e-12)
+
+
+def test_an_order_that_was_not_measured_is_told_with_what_was():
+    problem = gn.from_arrays(lambda w, x: (w - x) ** 2 / 2, lambda key: np.float64(0.5), np.array([0.0, 2.0]))
+    with pytest.raises(ValueError, match="order=0 is out of range, expected 1 to 3"):
+        extended_curve(gn.diagram_values(problem, 0.5, max_order=0), gn.Spacetime(4, 2), 0.1)
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,11 @@ def test_on_digits_runs_differ_as_predicted(capsys):
         (lambda v: epochs_effect(v, gn.Spacetime(6, 2), "loss"), ValueError, "target='loss'"),
         (lambda v: epochs_effect(cast(Any, {}), gn.Spacetime(6, 2)), TypeError, "values is dict"),
         (lambda v: series_difference(v, gn.Spacetime(6, 2), cast(Any, 3)), TypeError, "spacetime is int"),
+        (
+            lambda v: series_difference(v, gn.Spacetime(6, 2), gn.Spacetime(6, 3), rate_ratio="two"),
+            ValueError,
+            "rate_ratio='two'",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(values, call: Any, error, words):

@@ -1,5 +1,7 @@
 """Ranking models before training: the outlook is the fitted series, and the agreement's interval covers."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -96,9 +98,20 @@ def test_declined_candidates_are_left_out_and_counted():
     assert "2 more declined" in found.sentence
 
 
+def test_a_candidate_without_the_score_asked_for_is_declined():
+    came = [exact(value, 1) for value in range(8)]
+    promised = [promise(k) for k in range(8)]
+    promised[3] = replace(promised[3], architecture=exact(np.nan, 1))
+    assert agreement(promised, came, jax.random.key(0)).num_declined == 0
+    found = agreement(promised, came, jax.random.key(0), "architecture")
+    assert (found.num_candidates, found.num_declined) == (7, 1)
+    assert found.tau == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (lambda: agreement([promise(1.0)] * 6, [exact(np.nan, 1)] * 6, jax.random.key(0)), "that diverged"),
         (lambda: outlook(bowl(1.0), SPACETIME, 0.1, jax.random.key(0), num_inits=1), "num_inits"),
         (lambda: outlook(bowl(1.0), SPACETIME, -0.1, jax.random.key(0)), "learning_rate"),
         (lambda: agreement([promise(1.0)], [], jax.random.key(0)), "expected as many"),

@@ -128,10 +128,11 @@ def test_the_learning_rate_of_a_curve_is_what_its_simulation_takes():
         ({"a": -0.1}, None, ValueError, "negative"),
         ({"a": "fast"}, None, TypeError, "'fast'"),
         (lambda step: 0.1, None, TypeError, "schedule"),
+        (np.array([0.1, 0.2, 0.3]), None, ValueError, "schedule"),
         (-0.1, {"a": 1.0}, ValueError, "learning_rate=-0.1"),
         (float("nan"), None, ValueError, "learning_rate=nan"),
     ],
-    ids=["uneven", "other direction", "other tree", "negative", "text", "function", "below zero", "nan"],
+    ids=["uneven", "other direction", "other tree", "negative", "text", "function", "by step", "below zero", "nan"],
 )
 def test_rates_that_do_not_do_are_named(rate, metric, error, word):
     with pytest.raises(error) as caught:

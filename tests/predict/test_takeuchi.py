@@ -100,6 +100,23 @@ def test_over_all_signs_the_probes_are_the_trace_and_so_are_their_derivatives():
         assert abs(last - dense(at)) < abs(last - one_less)  # what the stated error of Lanczos rests on
 
 
+@pytest.mark.parametrize("curvatures", [(1.0,), (2.0, 1.0, 1.0)])
+def test_probes_are_right_where_lanczos_runs_out_of_directions(curvatures):
+    """Fewer different curvatures than steps of Lanczos; of the probes two have no length, two look along an axis."""
+    h, axes = np.array(curvatures), np.eye(len(curvatures))
+    problem = gn.from_arrays(
+        lambda w, x: (h * (w - x) ** 2).sum() / 2, lambda key: 0 * h, np.concatenate([axes, -axes])
+    )
+    with jax.enable_x64(True):
+        loss, flat, examples = flat_problem(problem, 0 * h)
+        signs = jnp.array(list(product([-1.0, 1.0], repeat=len(examples))))
+        dense = dense_takeuchi(loss, RATE, 20, flat, 0.0, examples)
+        probed = probed_takeuchi(loss, RATE, 20, len(h), flat, 0.0, examples, signs)
+        np.testing.assert_allclose(probed[:, 0].mean(), dense, rtol=1e-12)
+    found = takeuchi_term(problem, 0 * h, RATE, 20, num_probes=4, key=jax.random.key(0))
+    assert np.isfinite([found.value, found.stderr]).all()
+
+
 @pytest.mark.slow
 def test_probes_find_the_dense_term_within_their_error(getkey):
     """A tanh network on digits with 650 weights, once formed and once by Lanczos, whose own error is far smaller."""
@@ -219,3 +236,8 @@ def test_what_cannot_be_tuned_is_said():
     wide = gn.from_arrays(lambda w, x: x * (w**2).sum(), lambda key: np.zeros(1001), np.ones(3))
     with pytest.raises(ValueError, match="params holds 1001 weights"):
         tune_weight_decay(wide, np.zeros(1001), 0.1, 40)
+
+
+def test_a_descent_that_diverges_is_said():
+    with pytest.raises(ValueError, match=r"learning_rate=5\.0 .* infinite after 100 of 4000 steps"):
+        tune_weight_decay(toy(), np.float64(0), 5.0, 4000)

@@ -54,6 +54,16 @@ def test_digits_held_out_share_no_example_with_the_pool():
     assert np.array_equal(data.test_pool["x"], whole.pool["x"][1500:])
 
 
+def test_whoever_writes_into_the_digits_changes_their_own():
+    data = datasets.digits(num_pool=10, num_test=10)
+    for part in (data.pool, data.test_pool):
+        part["x"] += 1
+        part["y"][:] = 0
+    fresh = datasets.digits()
+    assert fresh.pool["x"].max() == 1
+    assert np.unique(fresh.pool["y"][:10]).tolist() == list(range(10))
+
+
 def test_softmax_regression_on_digits_has_its_largest_eigenvalue_near_one():
     """At zero weights the hessian is (I/10 - 11^T/100) x E[z z^T] with z = (x, 1)."""
     z = np.pad(datasets.digits().pool["x"], ((0, 0), (0, 1)), constant_values=1).astype(float)

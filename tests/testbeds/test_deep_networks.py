@@ -188,6 +188,11 @@ def test_wrong_options_are_told(call, words):
         call()
 
 
+def test_one_number_for_the_stages_is_told():
+    with pytest.raises(TypeError, match=r"stages=3 is one number, expected one for each stage"):
+        vgg(64, 3, stages=3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", TINY)
 def test_they_learn_the_digits_within_120_steps(kind, getkey):

@@ -162,6 +162,29 @@ def test_image_files_that_are_only_named_are_not_opened(arrow, save):
     assert "names image files instead of holding their bytes" in refusal(save(columns_of(arrow, x=column)))
 
 
+def test_missing_images_are_told_though_bytes_stand_in_their_place(arrow, save):
+    files = encoded(IMAGES)
+    parts = [arrow.array(files), arrow.array([None] * 9, arrow.string())]
+    hidden = arrow.StructArray.from_arrays(parts, names=["bytes", "path"], mask=arrow.array([False] * 8 + [True]))
+    for column in (hidden, arrow.array([*files[:8], None])):
+        assert "column 'x' holds 1 missing values" in refusal(save(columns_of(arrow, x=column)))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_files_whose_columns_differ_in_type_are_told(arrow, save, tmp_path, turned):
+    files = encoded(IMAGES)
+    wrapped = arrow.array([{"bytes": file, "path": None} for file in files])
+    columns = [wrapped, arrow.array(files)]
+    for name, column in zip(("one", "two"), columns[::-1] if turned else columns, strict=True):
+        save(columns_of(arrow, x=column), tmp_path / name)
+        (tmp_path / name / "data-00000-of-00001.arrow").rename(tmp_path / f"{name}.arrow")
+    listed = {"_data_files": [{"filename": "one.arrow"}, {"filename": "two.arrow"}]}
+    (tmp_path / "state.json").write_text(json.dumps(listed))
+    message = refusal(tmp_path)
+    assert "struct<bytes: binary, path: null>" in message
+    assert "expected one type" in message
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [

@@ -69,6 +69,12 @@ def test_the_plain_file_goes_before_the_packed_one(tmp_path):
     assert load_data(tmp_path).num_outputs == 3
 
 
+def test_the_plain_file_goes_before_the_packed_one_though_one_name_has_a_dot(tmp_path):
+    write(tmp_path, dot=".")
+    write(tmp_path, pack=True, train_labels=b"nothing")
+    assert load_data(tmp_path).num_outputs == 3
+
+
 @pytest.mark.parametrize("code", DTYPES)
 def test_every_type_of_number_is_read(tmp_path, code):
     numbers = np.array([[0.0, 1.0, 2.0], [3.0, 4.0, 100.0]])

@@ -117,11 +117,15 @@ def training_loss_variance(
     >>> training_loss_variance([0.0, 2.0, 4.0], num_examples=2, replacement=False)
     array(0.666...)
 
-    Raises ValueError for num_examples above M, or weights, without replacement.
+    Raises ValueError for no examples, weights that do not do, and, without replacement, num_examples above M or weights.
 
     Source: Gomez-Uribe, "Studying Generalization Through Data Averaging", eq (7); the finite pool: docs/theory/averaging.md.
     """
     losses = np.asarray(example_losses, dtype=float)
+    if losses.ndim == 0 or losses.size == 0:
+        raise ValueError(
+            f"example_losses of shape {losses.shape} do not do, expected (examples, *grid). Give one loss an example."
+        )
     pool, n = len(losses), _checks.integer("num_examples", num_examples)
     if not replacement and (n > pool or weights is not None):
         raise ValueError(

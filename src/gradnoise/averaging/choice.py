@@ -54,7 +54,7 @@ def cheapest_cell(
 
     Raises ValueError for shapes that differ, numbers not positive, or no cell left.
 
-    Source: dynamics.md B5, collapse in temperature; 2 (1 + mu)/h from B4.
+    Source: docs/theory/temperature_protocol.md, "The optimum"; below 2 (1 + mu)/h heavy ball is stable.
     """
     rates, batches, costs = (np.asarray(x, dtype=float) for x in (learning_rate, batch_size, cost))
     if rates.ndim != 1 or not rates.shape == batches.shape == costs.shape:

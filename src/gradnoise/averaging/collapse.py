@@ -9,11 +9,12 @@ from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
 from gradnoise import _checks
-from gradnoise.averaging.seed_table import SAME, Table, runs_by_temperature
+from gradnoise.averaging.seed_table import Table, first_rows, runs_by_temperature
 
 CLOSE = 0.25
 """Spread within a temperature below so much of that between temperatures is a collapse."""
 FAR = 1e4
+"""A sum of squares above so many times its degrees of freedom has a root that is as good as normal."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,11 @@ def collapse_in_temperature(temperature: ArrayLike, values: ArrayLike, level: fl
 
     Raises ValueError for fewer than 2 temperatures or seeds, one cell at every temperature, NaN, a level outside (0, 1).
 
-    Source: dynamics.md B5; Fisher's analysis of variance.
+    Source: Fisher's analysis of variance; docs/theory/temperature_protocol.md, "Collapse".
     """
     rows, table = runs_by_temperature("values", temperature, values, num_rows=3, num_seeds=2)
     level = _checks.number("level", level, above=0.0, below=1.0)
-    starts = np.flatnonzero(np.diff(rows, prepend=-np.inf) > SAME * rows)
+    starts = first_rows(rows)
     cells, seeds, groups = *table.shape, len(starts)
     if groups < 2 or cells == groups:
         raise ValueError(
@@ -133,7 +134,7 @@ def _ratio_interval(
 def noncentrality_interval(sum_of_squares: float, freedom: int, level: float) -> tuple[float, float]:
     """All noncentralities whose chi-squared law does not put `sum_of_squares` in a tail of (1 - level)/2.
 
-    Far from zero, from 1e4 on, the root of the sum of squares is normal: (sqrt(x) -+ z)^2 - (k - 1).
+    Far from zero, above 1e4 k, the root of the sum of squares is as good as normal: (sqrt(x) -+ z)^2 - (k - 1).
 
     >>> noncentrality_interval(30.0, 1, 0.95)                             # (sqrt(30) -+ 1.96)^2
     (12.4, 55.3)
@@ -172,7 +173,7 @@ def momentum_excess(learning_rate: ArrayLike, curvature: float, momentum: float)
 
     Raises ValueError for a learning rate at which the recursion diverges, eta h >= 2 (1 + mu).
 
-    Source: dynamics.md B4.
+    Source: docs/theory/temperature_protocol.md, "Collapse"; the stationary variance of heavy ball in one dimension.
     """
     h, mu = _checks.number("curvature", curvature, above=0.0), _checks.number("momentum", momentum, 0.0, below=1.0)
     rate = np.asarray(learning_rate, dtype=float)

@@ -108,7 +108,14 @@ def shifted_loss(loss: ArrayLike, hessian: ArrayLike, shift_covariance: ArrayLik
     >>> shifted_loss(0.5, [[2.0]], [[0.1]])
     array(0.6)
 
+    Raises ValueError for arrays that do not fit each other.
+
     Source: Gomez-Uribe, "Studying Generalization Through Data Averaging", section 2, shift by sampling.
     """
-    curvature, S = np.asarray(hessian, dtype=float), np.asarray(shift_covariance, dtype=float)
-    return np.asarray(np.asarray(loss, dtype=float) + np.einsum("...ij,ji->...", curvature, S) / 2)
+    h, curvature, S = (np.asarray(each, dtype=float) for each in (loss, hessian, shift_covariance))
+    if S.ndim != 2 or S.shape[0] != S.shape[1] or curvature.shape[-2:] != S.shape:
+        raise ValueError(
+            f"loss has shape {h.shape}, hessian {curvature.shape} and shift_covariance {S.shape}, expected (*grid), "
+            "(*grid, d, d) and (d, d). Evaluate loss and hessian at the same points."
+        )
+    return np.asarray(h + np.einsum("...ij,ji->...", curvature, S) / 2)

@@ -70,6 +70,7 @@ class TrainingEnsemble:
         return self.cell * self.density.reshape(sets, -1) @ self.on_grid(f).reshape(sets, -1).T
 
     def _integral(self, values: np.ndarray) -> np.ndarray:
+        """Over the grid, whose axes are the last ones of `values`."""
         grid = tuple(range(values.ndim - self.log_density.ndim + 1, values.ndim))
         return values.sum(axis=grid) * self.cell
 

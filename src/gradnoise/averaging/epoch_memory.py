@@ -11,7 +11,7 @@ FEWEST_TIMES = 20
 def beside(
     last: Float[np.ndarray, "run epoch"], fitted: Float[np.ndarray, "epoch f"]
 ) -> Float[np.ndarray, "run epoch"]:
-    """last (1 - f f'), zero where nothing but rounding is left."""
+    """What orthonormal columns f leave of each run, last (1 - f f'); zero where that is nothing but rounding."""
     residual = last - last @ fitted @ fitted.T
     rounding = 1e-14 * np.abs(last).max(axis=1, keepdims=True)
     return np.where(np.abs(residual).max(axis=1, keepdims=True) > rounding, residual, 0.0)

@@ -1,5 +1,7 @@
 """The generalization gap of trained weights, without densities: losses of each training set's weights on all sets."""
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
@@ -18,8 +20,9 @@ def generalization_gap(cross_losses: ArrayLike, test_losses: ArrayLike | None = 
     examples leave out those that two sets share (`cross_losses(..., leave_out_overlap=True)`). Of sets of n of M
     examples, drawn without replacement, the first gap is 1 - n/M times the second.
     With `test_losses` (sets,), of the weights of each set on examples from elsewhere, gap = mean of test_losses - mean
-    diagonal. `stderr` is a delete-one-set jackknife (of samples and sets alike); NaN for fewer than three sets, or two
-    with test_losses; of fewer than about thirty sets it is itself uncertain. `num_samples` is the number of sets.
+    diagonal. `stderr` is a delete-one-set jackknife (of samples and sets alike), with test_losses the standard
+    error of their differences. It is NaN without test_losses for two sets, and where one set is in every pair evaluated;
+    of fewer than about thirty sets it is itself uncertain. `num_samples` is the number of sets.
 
     >>> generalization_gap([[1.0, 2.0, 2.5], [2.0, 1.0, 2.0], [2.5, 2.0, 1.0]])
     Estimate(1.16667 +- 0.33, num_samples=3)
@@ -50,7 +53,12 @@ def generalization_gap(cross_losses: ArrayLike, test_losses: ArrayLike | None = 
     if sets < 3 or not np.all(pairs > 0):
         return Estimate(value, np.nan, sets)
     deleted = between / pairs - (diagonal.sum() - diagonal) / (sets - 1)
-    return Estimate(value, np.sqrt((sets - 1) / sets * np.sum((deleted - deleted.mean()) ** 2)), sets)
+    return Estimate(value, delete_one_error(deleted), sets)
+
+
+def delete_one_error(deleted: Float[np.ndarray, " sets"]) -> float:
+    """The jackknife's standard error, [(S - 1)/S sum_s (t_s - mean)^2]^(1/2), of a statistic that is t_s without set s."""
+    return math.sqrt((len(deleted) - 1) / len(deleted) * np.sum((deleted - deleted.mean()) ** 2))
 
 
 def _square(cross_losses: ArrayLike) -> Float[np.ndarray, "sets sets"]:

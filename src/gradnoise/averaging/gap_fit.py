@@ -1,4 +1,4 @@
-"""The generalization gap against temperature: a fit of three positive numbers, with errors over seeds."""
+"""The generalization gap against temperature: a fit of three numbers that are not negative, with errors over seeds."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from gradnoise import _checks
-from gradnoise.averaging.seed_table import resampled_means, run_spread, runs_by_temperature
+from gradnoise.averaging.seed_table import first_rows, resampled_means, run_spread, runs_by_temperature
 from gradnoise.estimate import Estimate
 
 FAR = 10.0
@@ -47,10 +47,14 @@ class GapFit:
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
         """A confidence interval of a, b or c: value +- t * stderr, for c of 1/c; (low, inf) where c has no end.
 
+        Where a and b are both zero, no curve is left that could tell c: (0, inf).
+
         Raises ValueError for an unknown name or a level outside (0, 1).
         """
         column = NAMES.index(_checks.one_of("name", name, NAMES))
         level = _checks.number("level", level, above=0.0, below=1.0)
+        if name == "c" and float(self.a.value) == float(self.b.value) == 0:
+            return 0.0, math.inf
         value = [float(self.a.value), float(self.b.value), 1 / float(self.c.value)][column]
         reach = float(stats.t.ppf((1 + level) / 2, self.degrees_of_freedom) * self.resamples[:, column].std())
         low, high = max(value - reach, 0.0), value + reach
@@ -72,7 +76,7 @@ def gap_curve(temperature: np.ndarray, a: ArrayLike, b: ArrayLike, inverse_c: Ar
 
 
 def fit_gap(temperature: ArrayLike, gap: ArrayLike, num_resamples: int = 500, seed: int = 0) -> GapFit:
-    """Least-squares fit of gap(T) = (a/T + b) exp(-T/c), a, b, c positive; for gaps of loss or accuracy, or test loss.
+    """Least-squares fit of gap(T) = (a/T + b) exp(-T/c), a, b >= 0, c > 0; for gaps of loss or accuracy, or test loss.
 
     `temperature` is (row,), learning rate / batch size; `gap` is (row, seed), weighted by the spread of a run, or (row,).
     For a given c the best a, b >= 0 are known in closed form, so the search over c alone finds the global minimum; it
@@ -93,7 +97,7 @@ def fit_gap(temperature: ArrayLike, gap: ArrayLike, num_resamples: int = 500, se
     rows, table = runs_by_temperature("gap", temperature, gap, num_rows=3)
     num_resamples = _checks.integer("num_resamples", num_resamples, 100)
     num_rows, seeds = table.shape
-    distinct = len(np.unique(rows))
+    distinct = len(first_rows(rows))
     if distinct < 3 or (seeds == 1 and num_rows < 4):
         raise ValueError(
             f"gap has {distinct} temperatures and {seeds} seeds, expected 3 with two seeds or 4 with one. Add runs."

@@ -53,11 +53,13 @@ def exponent_moments(
     >>> [round(float(each[100]), 6) for each in moments[1:4]]                                  # at theta = 2
     [1.0, 1.0, 2.125]
 
+    Raises ValueError for losses or an exponent that do not fit the ensemble.
+
     Source: Gomez-Uribe, "Studying Generalization Through Data Averaging", section 3; the choice of constants:
     docs/theory/averaging.md.
     """
     g = -ensemble.log_density if exponent is None else np.asarray(exponent, dtype=float)
-    weights = ensemble.weights.reshape(-1, *[1] * (g.ndim - 1))
+    weights = ensemble.weights.reshape(-1, *[1] * (ensemble.log_density.ndim - 1))
     return ExponentMoments(
         ensemble.data_average(g),
         ensemble.data_covariance(g, g),

@@ -56,9 +56,10 @@ def fit_optimum(
     `temperature` (row,), `test_loss` (row, seed) or any loss or error; rows of equal temperature are averaged. A parabola
     and, given five rows, a cubic are fitted by weighted least squares to the lowest mean and up to two temperatures on
     either side; the minimum is kept within them, and is the lowest point where they do not bend upwards. Errors: the same
-    for resampled means over seeds. Each polynomial's interval are the quantiles of log T* - log T, stretched by Student's t
-    over the normal quantile for few seeds; the interval given spans both, as a curve that is neither moves the two minima
-    apart. `temperature` is the parabola's, its `stderr` (T times that of log T) covers the seeds alone.
+    for resampled means over seeds. Each polynomial's interval is given by quantiles of log T* - log T, T* that of a
+    resample, stretched by Student's t over the normal quantile for few seeds; the interval given spans both, as a curve
+    that is neither moves the two minima apart. `temperature` is the parabola's, its `stderr` (T times that of log T)
+    covers the seeds alone.
 
     Coverage of the 95 % interval: docs/theory/temperature_protocol.md.
 
@@ -68,7 +69,7 @@ def fit_optimum(
 
     Raises ValueError for fewer than 3 temperatures or 2 seeds, NaN, a level outside (0, 1).
 
-    Source: dynamics.md B5, the interior optimum.
+    Source: docs/theory/temperature_protocol.md, "The optimum".
     """
     level = _checks.number("level", level, above=0.0, below=1.0)
     num_resamples = _checks.integer("num_resamples", num_resamples, 100)
@@ -79,7 +80,7 @@ def fit_optimum(
     means, seeds = table.mean(axis=1)[None], table.shape[1]
     stretch = float(stats.t.ppf((1 + level) / 2, seeds - 1) / stats.norm.ppf((1 + level) / 2))
     resampled, ends = resampled_means(table, num_resamples, seed), []
-    for degree in (3, 2):
+    for degree in (3, 2):  # the parabola last: place and height are its own
         best, lowest = lowest_points(logs, means, weights, degree)
         drawn, depths = lowest_points(logs, resampled, weights, degree)
         ends.extend(best[0] + stretch * np.quantile(drawn - best[0], [(1 - level) / 2, (1 + level) / 2]))

@@ -27,7 +27,8 @@ def overlap_share(num_examples: int, num_test: int, num_pool: int) -> Overlap:
 
     Raises ValueError for more examples than the pool has.
 
-    Source: dynamics.md B5; Gomez-Uribe, "Studying Generalization Through Data Averaging", random sampling.
+    Source: Gomez-Uribe, "Studying Generalization Through Data Averaging", random sampling; its numbers:
+    docs/theory/temperature_protocol.md, "Splitting and random sampling".
     """
     num_pool = _checks.integer("num_pool", num_pool, 2)
     num_examples = _checks.integer("num_examples", num_examples, 1, num_pool)
@@ -47,7 +48,7 @@ def overlap_factor(num_examples: int, num_pool: int) -> float:
 
     Raises ValueError for a training set that leaves nothing of the pool.
 
-    Source: dynamics.md B5.
+    Source: docs/theory/temperature_protocol.md, "Splitting and random sampling".
     """
     num_pool = _checks.integer("num_pool", num_pool, 2)
     return 1 - _checks.integer("num_examples", num_examples, 1, num_pool - 1) / num_pool
@@ -56,15 +57,16 @@ def overlap_factor(num_examples: int, num_pool: int) -> float:
 def gap_without_overlap(gap: Estimate, overlap: float) -> Estimate:
     """The gap to unseen examples from a test set of which the share `overlap` was trained on: gap / (1 - overlap).
 
-    With the mean share n/M the result is unbiased, over draws of the test set. With the share counted in a run, as of
-    `counted overlap / num_test`, the fluctuation of the overlap is gone as well: at 5/6 +- .0034 it moves the gap by 2 %.
+    With the mean share n/M the result is unbiased, over draws of the test set. With the share counted in a run, of
+    `testbeds.random_sampling` num_shared / num_test, the overlap's fluctuation is gone as well: at 5/6 +- .0034 it moves the
+    gap by 2 %.
 
     >>> gap_without_overlap(Estimate(0.1, 0.01, 8), 5 / 6)
     Estimate(0.6 +- 0.06, num_samples=8)
 
     Raises ValueError for an overlap outside [0, 1).
 
-    Source: dynamics.md B5.
+    Source: docs/theory/temperature_protocol.md, "Splitting and random sampling".
     """
     unseen = 1 - _checks.number("overlap", overlap, minimum=0.0, below=1.0)
     return Estimate(gap.value / unseen, gap.stderr / unseen, gap.num_samples)
@@ -82,7 +84,7 @@ def split_gap_from_pool(pool_loss: Estimate, train_loss: Estimate, num_examples:
 
     Raises ValueError for a training set that leaves nothing of the pool.
 
-    Source: dynamics.md B5.
+    Source: docs/theory/temperature_protocol.md, "Splitting and random sampling".
     """
     factor = overlap_factor(num_examples, num_pool)
     return gap_without_overlap(independent_difference(pool_loss, train_loss), 1 - factor)

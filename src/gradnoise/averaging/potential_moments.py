@@ -56,7 +56,7 @@ def potential_moments(potential: EffectivePotential) -> PotentialMoments:
 
     Source: Gomez-Uribe, "Studying Generalization Through Data Averaging", eqs (21)-(25).
     """
-    ensemble = potential.at_temperature(1.0)
+    ensemble = potential.at_temperature(1.0)  # any would do: only its averages over sets are used
     v, a = potential.v, potential.a
     return PotentialMoments(
         ensemble.data_average(v),

@@ -46,7 +46,7 @@ def predicted_optimum(
     place where `approximate_loss_slope` turns from negative to positive. Temperatures at which (25) is not normalizable
     on the grid are passed over. The approximation has a minimum where it starts to fail, whether the test loss has one or
     not: `is_real` is False for mean estimation, and a prediction without it must not be used. `mean_losses` Ubar (*grid).
-    For the optimum of runs that were made see `optimum_temperature`.
+    For the optimum of runs that were made see `fit_optimum`.
 
     >>> from gradnoise.averaging.models import gaussian_mean
     >>> model = gaussian_mean(mean_variance=0.5)

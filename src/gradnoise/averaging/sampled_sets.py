@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from gradnoise import _checks
 from gradnoise.averaging.ensemble import TrainingEnsemble
+from gradnoise.averaging.gap import delete_one_error
 from gradnoise.estimate import Estimate
 
 
@@ -51,5 +52,4 @@ def over_sampled_sets(statistic: Callable[..., float], ensemble: TrainingEnsembl
         return statistic(smaller, *(each[kept] for each in rows))
 
     whole, deleted = without([]), np.array([without([s]) for s in range(sets)])
-    stderr = np.sqrt((sets - 1) / sets * np.sum((deleted - deleted.mean()) ** 2))
-    return Estimate(sets * whole - (sets - 1) * deleted.mean(), stderr, sets)
+    return Estimate(sets * whole - (sets - 1) * deleted.mean(), delete_one_error(deleted), sets)

@@ -7,7 +7,7 @@ column anything may be shared (training set, start, batches), so every error her
 import math
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from scipy import special
 
@@ -47,13 +47,22 @@ def runs_by_temperature(
     return rows[order], table[order]
 
 
+def first_rows(temperature: Row) -> Int[np.ndarray, "temperature"]:
+    """Where each temperature begins among rows in rising order; what differs by rounding alone is one temperature.
+
+    >>> first_rows(np.array([0.3 / 24, 0.1 / 8, 0.2 / 8])).tolist()
+    [0, 2]
+    """
+    return np.flatnonzero(np.diff(temperature, prepend=-np.inf) > SAME * temperature)
+
+
 def one_row_a_temperature(temperature: Row, table: Table) -> tuple[Row, Table]:
     """The table with rows of equal temperature, different cells, averaged seed by seed; temperatures in rising order.
 
     >>> one_row_a_temperature(np.array([1.0, 1.0, 2.0]), np.array([[1.0], [3.0], [5.0]]))
     (array([1., 2.]), array([[2.], [5.]]))
     """
-    starts = np.flatnonzero(np.diff(temperature, prepend=-np.inf) > SAME * temperature)
+    starts = first_rows(temperature)
     counts = np.diff(starts, append=len(temperature))
     return temperature[starts], np.add.reduceat(table, starts) / counts[:, None]
 

@@ -54,7 +54,9 @@ def equivalent_steps(
 
 
 def momentum_temperature(temperature: float, momentum: float) -> float:
-    """T/(1 - momentum): the temperature of plain SGD with the same stationary weights, to leading order in lambda h.
+    """T/(1 - momentum): the temperature of plain SGD with the same stationary weights, as far as its rate is small.
+
+    To leading order in learning rate times curvature; `momentum_excess` is what is missed in a quadratic.
 
     >>> momentum_temperature(1e-3, momentum=0.9)
     0.01

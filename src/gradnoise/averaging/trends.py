@@ -149,8 +149,8 @@ def _p_above(differences: np.ndarray) -> np.ndarray:
     seeds = differences.shape[-1]
     error = differences.std(axis=-1, ddof=1) / np.sqrt(seeds)
     mean = differences.mean(axis=-1)
-    t = np.divide(mean, error, out=np.sign(mean) * np.inf, where=error > 0)
-    return stats.t.sf(np.where(np.isnan(t), 0.0, t), seeds - 1)
+    certain = np.where(mean == 0, 0.0, np.copysign(np.inf, mean))
+    return stats.t.sf(np.divide(mean, error, out=certain, where=error > 0), seeds - 1)
 
 
 def _verdict(p_for: float, p_against: float, level: float) -> str:

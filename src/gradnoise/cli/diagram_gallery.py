@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from gradnoise.report.html import Html, element, section
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
+    import sympy
+
     from gradnoise.diagrams import Diagram
     from gradnoise.spacetime import Spacetime
 
@@ -34,7 +38,7 @@ SYMBOLS = (
 def gallery(orders: Sequence[int], spacetime: "Spacetime | None" = None) -> str:
     """The page for all diagrams of test loss of these orders, with the root-tied ones of the gap that come from each.
 
-    With a `spacetime` the numbers stand beside the formulas.
+    With a `spacetime` the numbers stand beside the formulas, which are those of a fixed order.
     """
     from gradnoise.diagrams import enumerate_diagrams
 
@@ -69,24 +73,41 @@ def _card(diagram: "Diagram", spacetime: "Spacetime | None") -> Html:
 def _count(diagram: "Diagram", spacetime: "Spacetime | None") -> Html:
     from gradnoise.diagrams import embedding_count
 
-    number = "" if spacetime is None else f" = {embedding_count(diagram, spacetime)}"
-    return element("dd", formula(embeddings_formula(diagram)), number)
+    written = embeddings_formula(diagram)
+    return _fact(written, None if spacetime is None else embedding_count(diagram, spacetime), spacetime)
 
 
 def _factor(diagram: "Diagram", target: str, spacetime: "Spacetime | None") -> Html:
     from gradnoise.predict import coefficient, coefficient_formula
 
-    number = "" if spacetime is None else f" = {coefficient(diagram, spacetime, target)}"
-    return element("dd", formula(str(coefficient_formula(diagram, target))), number)
+    written = coefficient_formula(diagram, target)
+    return _fact(written, None if spacetime is None else coefficient(diagram, spacetime, target), spacetime)
 
 
-def embeddings_formula(diagram: "Diagram") -> str:
+def _fact(written: "sympy.Expr", number: "Fraction | None", spacetime: "Spacetime | None") -> Html:
+    """A formula, and the number on the grid: equal to it, or where it does not hold for the sampling, beside it."""
+    if number is None or spacetime is None:
+        return element("dd", formula(str(written)))
+    told = " = " if holds(written, number, spacetime) else f"; with sampling {spacetime.sampling}: "
+    return element("dd", formula(str(written)), f"{told}{number}")
+
+
+def holds(written: "sympy.Expr", number: "Fraction", spacetime: "Spacetime") -> bool:
+    """Whether a formula in N, B, E, which is that of plain SGD in a fixed order, gives the number on this grid."""
+    import sympy
+
+    sizes: Any = {"N": spacetime.num_examples, "B": spacetime.batch_size, "E": spacetime.epochs}
+    return written.subs(sizes) == sympy.Rational(number.numerator, number.denominator)
+
+
+def embeddings_formula(diagram: "Diagram") -> "sympy.Expr":
     """W(D) of an untied diagram in N, B, E, from its factor (-1/B)^d W(D) in the test loss."""
     import sympy
 
     from gradnoise.predict import coefficient_formula
 
-    return str(sympy.factor(coefficient_formula(diagram, "test") * (-sympy.Symbol("B")) ** diagram.order))
+    factor = coefficient_formula(diagram, "test") * (-sympy.Symbol("B")) ** diagram.order
+    return cast("sympy.Expr", sympy.factor(factor))
 
 
 def formula(written: str) -> Html:

@@ -35,7 +35,8 @@ def diagrams(
     """Draw and count the theory's terms.
 
     All diagrams of an order, or one: drawing, meaning, and the factor of value * learning_rate^order. Factors are
-    formulas in N, B, E (--num-examples, --batch-size, --epochs); with these given, numbers too.
+    formulas in N, B, E (--num-examples, --batch-size, --epochs) of plain SGD in a fixed order; with these given, numbers
+    too, for any --sampling and --momentum.
     """
     prepare(None)
     spacetime = _grid(num_examples, batch_size, epochs, sampling, momentum)
@@ -84,9 +85,7 @@ def _chosen(written: str | None, order: int | None, target: str | None) -> list[
 
     if written is not None:
         if order is not None:
-            raise WrongUse(
-                f"--order={order} came beside the diagram {written!r}, expected one of the two. Leave one out."
-            )
+            raise WrongUse(f"--order={order} came beside the diagram {written!r}, expected one of them. Leave one out.")
         return [Diagram.parse(written)]
     untied = list(enumerate_diagrams(_checked(2 if order is None else order)))
     if target == "displacement":
@@ -134,33 +133,38 @@ def _grid(
     return Spacetime(num_examples or 0, batch_size or 0, 1 if epochs is None else epochs, sampling or "fixed")
 
 
-def _entry(
-    diagram: "Diagram", spacetime: "Spacetime | None", momentum: float, target: str | None = None
-) -> dict[str, Any]:
+def _entry(diagram: "Diagram", spacetime: "Spacetime | None", momentum: float, target: str | None) -> dict[str, Any]:
+    from gradnoise.cli.diagram_gallery import holds
     from gradnoise.predict import coefficient, coefficient_formula
     from gradnoise.results.meaning import meaning
 
     target = target or ("gap" if diagram.is_root_tied else "test")
+    formula = coefficient_formula(diagram, target)
     entry: dict[str, Any] = {
         "diagram": str(diagram),
         "order": diagram.order,
         "meaning": meaning(diagram),
         "target": target,
-        "coefficient_formula": str(coefficient_formula(diagram, target)),
+        "coefficient_formula": str(formula),
     }
     if spacetime is not None:
         exact = coefficient(diagram, spacetime, target, momentum=momentum)
         entry |= {"coefficient": str(exact), "coefficient_value": float(exact)}
+        entry["coefficient_formula_holds"] = holds(formula, exact, spacetime)
     return entry | ({} if diagram.is_root_tied else _embeddings(diagram, spacetime))
 
 
-def _embeddings(diagram: "Diagram", spacetime: "Spacetime | None") -> dict[str, str]:
+def _embeddings(diagram: "Diagram", spacetime: "Spacetime | None") -> dict[str, Any]:
     """W(D), as formula, and as a number where the grid is given."""
-    from gradnoise.cli.diagram_gallery import embeddings_formula
+    from gradnoise.cli.diagram_gallery import embeddings_formula, holds
     from gradnoise.diagrams import embedding_count
 
-    number = {} if spacetime is None else {"embeddings": str(embedding_count(diagram, spacetime))}
-    return {"embeddings_formula": embeddings_formula(diagram), **number}
+    formula = embeddings_formula(diagram)
+    if spacetime is None:
+        return {"embeddings_formula": str(formula)}
+    count = embedding_count(diagram, spacetime)
+    told = {"embeddings_formula": str(formula), "embeddings": str(count)}
+    return {**told, "embeddings_formula_holds": holds(formula, count, spacetime)}
 
 
 def _lines(diagram: "Diagram", entry: dict[str, Any]) -> str:
@@ -172,7 +176,11 @@ def _lines(diagram: "Diagram", entry: dict[str, Any]) -> str:
 
 
 def _number(entry: dict[str, Any], name: str) -> str:
-    return f" -> {entry[name]}" if name in entry else ""
+    """The number, pointed at by a formula that gives it; the formula is of plain SGD in a fixed order."""
+    if name not in entry:
+        return ""
+    arrow = "->" if entry[f"{name}_formula_holds"] else "(plain, in a fixed order); as asked for:"
+    return f" {arrow} {entry[name]}"
 
 
 def _write(name: str, path: str, made: Callable[[], str]) -> str:

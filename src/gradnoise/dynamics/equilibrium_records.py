@@ -99,7 +99,7 @@ def equilibrium_records(
     Raises TypeError or ValueError for a problem, spacetime or training_set that is none, fewer than 2 batches, and
     groups that are not there or empty (the latter when it is called).
 
-    Source: Li, Malladi, Arora 2021, section 5; dynamics.md A7, A8.
+    Source: Li, Malladi, Arora 2021, section 5; docs/theory/equilibrium.md.
     """
     require_problem(problem)
     if not isinstance(spacetime, Spacetime):

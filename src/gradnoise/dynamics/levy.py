@@ -116,7 +116,7 @@ def levy(
     `simulate` raises ValueError for the first kind unless the sampling is "with_replacement" or the training set the
     population.
 
-    Source: dynamics.md A1.7; Li, Malladi, Arora, "On the Validity of Modeling SGD with Stochastic Differential
+    Source: docs/theory/processes.md; Li, Malladi, Arora, "On the Validity of Modeling SGD with Stochastic Differential
     Equations", name the process without a definition in the text at hand.
     """
     require_problem(problem)

@@ -38,7 +38,7 @@ def noisy_gd(
     Raises what `sgd` raises. `simulate` raises ValueError for training_set="population" if the problem has no pool.
 
     Source: Li, Malladi, Arora, "On the Validity of Modeling SGD with Stochastic Differential Equations", eq (3), there
-    called NGD; the weights: dynamics.md A1.4.
+    called NGD; the weights: docs/theory/processes.md.
     """
     require_problem(problem)
     rule = MomentumRule(momentum, nesterov, dampening, weight_decay, injected_noise)

@@ -44,7 +44,7 @@ def matching_scale(batches: Batches) -> float:
 
         sqrt(N/B) with replacement, sqrt(N/B) sqrt((N - B)/(N - 1)) without
 
-    Source: dynamics.md A1.4.
+    Source: docs/theory/processes.md.
     """
     size, batch_size = _tree.num_examples(batches.training_set), batches.spacetime.batch_size
     return (size / batch_size * noise_fraction(batches)) ** 0.5

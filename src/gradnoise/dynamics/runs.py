@@ -33,7 +33,7 @@ class Runs(NamedTuple):
 def make_runs(num_replicas: int, replica_numbers: Any, rate_scales: Any, dtype: str) -> Runs:
     """Runs 0, ..., num_replicas - 1 at the common rate, or as given; raises, naming the argument, for what does not do."""
     numbers = np.arange(num_replicas, dtype=np.int32) if replica_numbers is None else _numbers(replica_numbers)
-    scales = None if rate_scales is None else _scales(rate_scales).astype(dtype)
+    scales = None if rate_scales is None else _scales(rate_scales, dtype)
     for name, array in {"replica_numbers": numbers, "rate_scales": scales}.items():
         if array is not None and array.shape != (num_replicas,):
             raise ValueError(
@@ -52,14 +52,19 @@ def _numbers(given: Any) -> np.ndarray:
     return array.astype(np.int32)
 
 
-def _scales(given: Any) -> np.ndarray:
+def _scales(given: Any, dtype: str) -> np.ndarray:
+    """As numbers of `dtype`, in which they must be finite too."""
     try:
-        array = np.asarray(given, dtype=float)
+        with np.errstate(over="ignore"):
+            array = np.asarray(given, dtype=float).astype(dtype)
     except (TypeError, ValueError):
         raise TypeError(
             f"rate_scales is {type(given).__name__}, expected numbers, one a replica. Give [0.5, 1.0], say."
         ) from None
     bad = ~(np.isfinite(array) & (array >= 0))
     if bad.any():
-        raise ValueError(f"rate_scales holds {array[bad].flat[0]:g}, expected finite numbers of at least 0.")
+        raise ValueError(
+            f"rate_scales holds {array[bad].flat[0]:g}, expected finite numbers of at least 0 in {dtype}. Give 1.0 for the "
+            "learning rate as it is."
+        )
     return array

@@ -45,7 +45,7 @@ def sde(
     problem has no pool.
 
     Source: Li, Malladi, Arora, "On the Validity of Modeling SGD with Stochastic Differential Equations", eq (2); order 2
-    for their Remark 5.3: dynamics.md A1.8; momentum: Gomez-Uribe, "Studying Generalization Through Data Averaging",
+    for their Remark 5.3: docs/theory/processes.md; momentum: Gomez-Uribe, "Studying Generalization Through Data Averaging",
     (29), (40), (41) with the sign of the noise corrected.
     """
     require_problem(problem)

@@ -96,11 +96,11 @@ def simulate(
         inputs = make_inputs(setup, params, learning_rate, key, runs.largest_scale)
         probe(setup, inputs)
         _heed(setup, inputs, learning_rate)
-        plan, functions, inputs = prepare(setup, inputs, num_replicas, len(steps), limit)
+        layout, functions, inputs = prepare(setup, inputs, num_replicas, len(steps), limit)
         if checkpoint is not None:
-            checkpoint.begin(identity(setup, inputs, plan, runs, steps))
-        whole = _Plan(setup, functions, plan, inputs, steps, runs)
-        observables, diverged_at = _run(whole, progress, checkpoint)
+            checkpoint.begin(identity(setup, inputs, layout, runs, steps))
+        ready = _Ready(setup, functions, layout, inputs, steps, runs)
+        observables, diverged_at = _run(ready, progress, checkpoint)
     problem, devices = process.problem, jax.local_devices()
     return Simulation(
         observables=observables,
@@ -115,7 +115,7 @@ def simulate(
         dtype=dtype,
         device=devices[0].device_kind,
         num_devices=len(devices),
-        chunk_width=plan.width,
+        chunk_width=layout.width,
         setting=problem.setting_for(training_set),
         problem_name=problem.name,
         process_name=process.name,
@@ -143,7 +143,7 @@ def record_steps(spacetime: Spacetime, every: int) -> range:
     return range(0, spacetime.num_steps + 1, every)
 
 
-class _Plan(NamedTuple):
+class _Ready(NamedTuple):
     """A run made ready: what is compiled, how it is cut up, what is recorded."""
 
     setup: Setup
@@ -158,40 +158,40 @@ class _Plan(NamedTuple):
         return len(self.runs.number)
 
 
-def _run(plan: _Plan, progress: Progress | None, checkpoint: Checkpoint | None) -> tuple[dict, np.ndarray]:
+def _run(ready: _Ready, progress: Progress | None, checkpoint: Checkpoint | None) -> tuple[dict, np.ndarray]:
     """Observables by name, each (replica, record), and where replicas diverged."""
-    layout, num_records = plan.layout, len(plan.steps)
+    layout, num_records = ready.layout, len(ready.steps)
     observables: dict[str, np.ndarray] = {}
-    diverged_at = np.full(plan.num_replicas, -1)
+    diverged_at = np.full(ready.num_replicas, -1)
     for number in range(layout.num_chunks):
 
         def hear(recorded: int, number: int = number) -> None:
             if progress is not None:
                 progress(number * num_records + recorded, layout.num_chunks * num_records)
 
-        chunk = _run_chunk(plan, number, hear, checkpoint)
+        chunk = _run_chunk(ready, number, hear, checkpoint)
         first = number * layout.width
-        count = min(layout.width, plan.num_replicas - first)  # the last chunk is padded to the common width
+        count = min(layout.width, ready.num_replicas - first)  # the last chunk is padded to the common width
         for name, values in chunk.values.items():
-            whole = observables.setdefault(name, np.empty((plan.num_replicas, num_records), values.dtype))
+            whole = observables.setdefault(name, np.empty((ready.num_replicas, num_records), values.dtype))
             whole[first : first + count] = values[:count]
         diverged_at[first : first + count] = chunk.diverged_at[:count]
     return observables, diverged_at
 
 
-def _run_chunk(plan: _Plan, number: int, hear: Callable[[int], None], checkpoint: Checkpoint | None) -> Chunk:
+def _run_chunk(ready: _Ready, number: int, hear: Callable[[int], None], checkpoint: Checkpoint | None) -> Chunk:
     """All records of one chunk, from where `checkpoint` has it."""
-    name, steps, first = f"chunk-{number:05d}", plan.steps, number * plan.layout.width
+    name, steps, first = f"chunk-{number:05d}", ready.steps, number * ready.layout.width
     chunk = Chunk() if checkpoint is None else load_chunk(checkpoint, name, len(steps))
     if chunk.recorded == len(steps):
         hear(chunk.recorded)
         return chunk
-    runs = restored(start_chunk(plan.functions, plan.layout, plan.inputs, plan.runs, first), chunk)
-    for segment in run_chunk(plan.functions, plan.layout, plan.inputs, runs, chunk.step, steps[chunk.recorded :]):
+    runs = restored(start_chunk(ready.functions, ready.layout, ready.inputs, ready.runs, first), chunk)
+    for segment in run_chunk(ready.functions, ready.layout, ready.inputs, runs, chunk.step, steps[chunk.recorded :]):
         if segment.recorded is not None:
             chunk.add(*segment.recorded, len(steps))
-            if chunk.recorded == 1 and np.any(chunk.diverged_at[: plan.num_replicas - first] == 0):
-                _refuse_start(plan.setup, plan.inputs)
+            if chunk.recorded == 1 and np.any(chunk.diverged_at[: ready.num_replicas - first] == 0):
+                _refuse_start(ready.setup, ready.inputs)
         if checkpoint is not None:
             finished = chunk.recorded == len(steps)
             jax.block_until_ready(segment.runs)  # calls return before the device is done: time would pass unseen

@@ -90,7 +90,7 @@ def svag(
     batches="split" for sampling "with_replacement", a population, and 2B above N instead.
 
     Source: Li, Malladi, Arora, "On the Validity of Modeling SGD with Stochastic Differential Equations", section 4;
-    momentum: dynamics.md A1.3; halves: A2.
+    momentum: docs/theory/processes.md.
     """
     require_problem(problem)
     l = _checks.integer("l", l)

@@ -35,7 +35,8 @@ def best_width(
     Raises what `simulate` raises before it runs, and ValueError, naming memory, if one run does not fit.
     """
     setup = make_setup(process, spacetime, training_set, None, "float32", None, own_starts(params))
-    inputs = make_inputs(setup, params, learning_rate, jax.random.key(0))
-    probe(setup, inputs)
     limit = DEFAULT_MEMORY if memory is None else parse_memory(memory)
-    return layout(setup, needs(setup, Shapes.of(inputs)), num_replicas, num_records, 1, limit).width
+    with jax.enable_x64(False):  # as `simulate` runs them
+        inputs = make_inputs(setup, params, learning_rate, jax.random.key(0))
+        probe(setup, inputs)
+        return layout(setup, needs(setup, Shapes.of(inputs)), num_replicas, num_records, 1, limit).width

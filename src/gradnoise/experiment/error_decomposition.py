@@ -103,7 +103,7 @@ def decompose_error(
     for what `simulate` refuses.
 
     Source: Li, Malladi, Arora, "On the Validity of Modeling SGD with Stochastic Differential Equations", eq (4);
-    dynamics.md A5.
+    docs/theory/weak_order.md.
     """
     require_problem(problem)
     num_substeps = _checks.integer("num_substeps", num_substeps, minimum=2)

@@ -56,7 +56,7 @@ def spectrum_along_training(
     Raises ValueError without a pool, for fractions that do not grow within (0, 1] or fall on one step, and where the
     weights stop being finite.
 
-    Source: Chaudhari and Soatto 2018, section 4, figures 1 and 2; dynamics.md C1.
+    Source: Chaudhari and Soatto 2018, section 4, figures 1 and 2; docs/theory/spectra.md.
     """
     require_problem(problem)
     require_pool(problem, "spectrum_along_training")

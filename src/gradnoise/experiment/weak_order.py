@@ -74,7 +74,7 @@ def weak_order(
     "reshuffle"), and if a replica diverged; TypeError or ValueError for what `simulate` refuses.
 
     Source: Li, Malladi, Arora, "On the Validity of Modeling SGD with Stochastic Differential Equations", section 4;
-    dynamics.md A4.
+    docs/theory/weak_order.md.
     """
     require_problem(problem)
     l_values = _check_l_values(l_values)

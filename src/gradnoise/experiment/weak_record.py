@@ -88,7 +88,7 @@ class WeakOrder:
 
         From there on doubling l changes nothing that so many replicas could tell.
 
-        Source: dynamics.md A4.
+        Source: docs/theory/weak_order.md.
         """
         error = np.hypot(self.means.stderr, self.rounding)
         for row, l in enumerate(self.l_values):

@@ -45,7 +45,7 @@ def architecture_score(spectrum: NoiseSpectrum, dtype: str = "float64") -> Archi
 
     Raises ValueError for another dtype.
 
-    Source: Chaudhari and Soatto 2018, section 4 (printed as a sum); dynamics.md C1.
+    Source: Chaudhari and Soatto 2018, section 4 (printed as a sum); docs/theory/spectra.md.
     """
     _checks.one_of("dtype", dtype, DTYPES)
     largest, size = float(spectrum.eigenvalues[0]), spectrum.num_parameters
@@ -105,7 +105,7 @@ def temperature_rule(
 
     Raises ValueError for a batch larger than num_examples or new batch not smaller, and what is not positive.
 
-    Source: Chaudhari and Soatto 2018, (14); dynamics.md C1.
+    Source: Chaudhari and Soatto 2018, (14); docs/theory/spectra.md.
     """
     before, after = _positive("mean_eigenvalue", mean_eigenvalue), _positive("new_mean_eigenvalue", new_mean_eigenvalue)
     wanted = spectral_temperature(learning_rate, batch_size, before.value, num_examples).value

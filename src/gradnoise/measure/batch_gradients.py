@@ -30,7 +30,7 @@ def signal_noise_from_batches(batch_gradients: PyTree) -> SignalNoise:
 
     Raises ValueError for fewer than 2 batches or leaves that disagree on their number.
 
-    Source: dynamics.md A8; McCandlish et al. 2018, appendix A.1.
+    Source: docs/theory/noise_scale.md; McCandlish et al. 2018, appendix A.1.
     """
     return split(*squares(batch_gradients), _num_batches(batch_gradients))
 
@@ -50,7 +50,7 @@ def signal_noise_from_disjoint_batches(batch_gradients: PyTree, num_examples: in
 
     Raises ValueError for fewer than 2 batches, or if their number does not divide num_examples.
 
-    Source: dynamics.md A8 (the correction is ours).
+    Source: docs/theory/noise_scale.md (the correction is ours).
     """
     count = _num_batches(batch_gradients)
     num_examples = _checks.integer("num_examples", num_examples, 2)

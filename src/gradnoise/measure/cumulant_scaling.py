@@ -56,7 +56,7 @@ def cumulant_scaling(
 
     Raises what `gaussianity` raises, and ValueError for no batch size.
 
-    Source: dynamics.md A9, "CLT scaling law".
+    Source: docs/theory/tails.md, "How fast it becomes Gaussian".
     """
     sizes = tuple(_checks.integer("batch_sizes", size) for size in np.atleast_1d(np.asarray(batch_sizes)))
     if not sizes:

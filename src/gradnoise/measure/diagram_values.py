@@ -7,19 +7,18 @@ from functools import cached_property
 import jax
 import numpy as np
 
-from gradnoise import _checks, _memory, _tree
-from gradnoise._types import Examples, Key, Params
+from gradnoise import _checks, _memory
+from gradnoise._types import Key, Params
 from gradnoise.diagrams.diagram import Diagram
 from gradnoise.estimate import Estimate
 from gradnoise.measure.contractions import Contractor
 from gradnoise.measure.entries import Entry, entries_through, node_kinds
 from gradnoise.measure.sources import flat_sources, read_metric
-from gradnoise.measure.values_cost import read_groups, read_order, warn_of_cost, work
+from gradnoise.measure.values_cost import warn_of_cost, work
+from gradnoise.measure.values_sample import read_sample
 from gradnoise.measure.values_table import measure_table
-from gradnoise.problem import Problem, probe_problem, require_pool, require_problem
+from gradnoise.problem import Problem, probe_problem, require_problem
 from gradnoise.smoothness import kinks
-
-METHODS = ("population", "unbiased")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +93,11 @@ class DiagramValues(Mapping[Diagram, Estimate]):
         place = self._places.get((diagram, root))
         if place is None and root != "variance":
             place = self._places.get((diagram, "pool"))
+        if place is None and root == "variance":
+            raise KeyError(
+                f"{diagram} is not among the forests to order {self.max_order}. Measure with variance=True, or a larger "
+                "max_order."
+            )
         if place is None:
             raise KeyError(
                 f"{diagram} is not among the diagrams to order {self.max_order}. Measure with a larger max_order."
@@ -103,6 +107,12 @@ class DiagramValues(Mapping[Diagram, Estimate]):
     @cached_property
     def _places(self) -> dict[Entry, int]:
         return {entry: place for place, entry in enumerate(self.entries)}
+
+
+def require_values(values: object) -> None:
+    """Raise TypeError unless `values` are DiagramValues."""
+    if not isinstance(values, DiagramValues):
+        raise TypeError(f"values is {type(values).__name__}, expected DiagramValues. Measure them with diagram_values.")
 
 
 def diagram_values(
@@ -155,22 +165,20 @@ def diagram_values(
     Source: diagrams.md sections 1, 2 and 6.
     """
     require_problem(problem)
-    max_order = read_order(max_order)
-    _checks.one_of("method", method, METHODS)
+    sample = read_sample(problem, "diagram_values", max_order, method, num_draws, num_groups, variance)
+    max_order, num_groups = sample.max_order, sample.num_groups
     if memory is not None:
         _memory.parse_memory(memory)
-    least = max(2, max_order + 1 + bool(variance))
-    if num_groups is not None:
-        num_groups = read_groups(num_groups, num_draws, method, least)
     with jax.enable_x64(True):
-        examples = _sample(problem, method, num_draws, key, least)
+        is_drawn = num_draws is not None
+        examples = problem.sample(_checks.random_key("key", key), sample.num_examples) if is_drawn else problem.pool
         probe_problem(problem, params, examples)
         metric = None if metric is None else read_metric(metric, params)
         theta, sources = flat_sources(problem, params, examples, metric, variance)
         held_out = problem.test_pool is not None
         entries = entries_through(max_order, held_out, variance)
         kinds = [node_kinds(entry, problem.measured is not None, held_out) for entry in entries]
-        warn_of_cost(work(entries, kinds, _tree.num_examples(examples), method, num_groups), max_order)
+        warn_of_cost(work(entries, kinds, sample.num_examples, method, num_groups), max_order)
         contractor = Contractor(theta, sources, memory, progress or (lambda share: None))
         table = measure_table(entries, kinds, contractor, method, num_groups)
         found = kinks(replace(problem, pool=sources["loss"].examples), params)
@@ -178,25 +186,3 @@ def diagram_values(
         entries, table, max_order, method, problem.setting, problem.name, theta.size - bool(variance), found,
         problem.weight_decay, bool(variance), metric,
     )  # fmt: skip
-
-
-def _sample(problem: Problem, method: str, num_draws: int | None, key: Key | None, least: int) -> Examples:
-    if method == "population":
-        if num_draws is not None:
-            raise ValueError(
-                f'num_draws={num_draws} has no meaning for method="population", which uses the whole pool. '
-                'Leave it out, or give method="unbiased".'
-            )
-        return require_pool(problem, 'diagram_values(method="population")')
-    if num_draws is None:
-        examples = require_pool(problem, "diagram_values without num_draws")
-    else:
-        num_draws = _checks.integer("num_draws", num_draws, minimum=least)
-        examples = problem.sample(_checks.random_key("key", key), num_draws)
-    n = _tree.num_examples(examples)
-    if n < least:
-        raise ValueError(
-            f'method="unbiased" needs {least} distinct examples here, one for each part of a diagram, and the pool has '
-            f"{n}. Give more examples or a smaller max_order."
-        )
-    return examples

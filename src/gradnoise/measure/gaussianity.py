@@ -112,7 +112,7 @@ def gaussianity(
     Raises ValueError for fewer than 8 draws, an unknown test, a level outside (0, 1), directions of another shape or
     without noise; TypeError if problem is no Problem; MemoryError if one batch's gradient does not fit.
 
-    Source: dynamics.md A9, "Sound procedure".
+    Source: docs/theory/tails.md, "The procedure".
     """
     test = _checks.one_of("test", test, TESTS)
     level = _checks.number("level", level, above=0, below=1)

@@ -68,7 +68,7 @@ def irreversibility_test(
     Raises ValueError for fewer than 4 records, fewer than 2 components or more than directions in which the weights
     move, a lag beyond the records, numbers that are not finite, a level outside (0, 1).
 
-    Source: dynamics.md C5; derivation in docs/theory/trajectories.md.
+    Source: docs/theory/trajectories.md, with the derivation.
     """
     rows, level = recorded_weights(weights), _checks.number("level", level, above=0.0, below=1.0)
     num_resamples = _checks.integer("num_resamples", num_resamples, 99)

@@ -28,12 +28,12 @@ def flat_sources(
     point, _ = _tree.flatten(params)
     leaves, structure = jax.tree.flatten(params)
     shapes = tuple(leaf.shape for leaf in leaves)
+    roots = jnp.ones(()) if metric is None else _roots(metric, params)
 
     def at_point(function: Callable) -> Callable:
         flat = flat_function(function, structure, shapes)
         return flat if metric is None else _in_metric(flat, point, roots)
 
-    roots = jnp.ones(()) if metric is None else _roots(metric, params)
     sample = _tree.cast(examples, jnp.float64)
     sources = {"loss": Source(at_point(problem.loss), sample)}
     if problem.measured is not None:

@@ -48,7 +48,7 @@ def spectrum_distance(first: NoiseSpectrum, second: NoiseSpectrum) -> float:
 
     Raises ValueError for a spectrum without noise.
 
-    Source: dynamics.md C1; Villani 2003, section 2.2 (the quantile form).
+    Source: docs/theory/spectra.md; Villani 2003, section 2.2 (the quantile form).
     """
     logs = [np.log10(_known(name, found)) for name, found in {"first": first, "second": second}.items()]
     if "lanczos" in (first.method, second.method):
@@ -70,7 +70,7 @@ def subspace_overlap(first: ArrayLike, second: ArrayLike) -> SubspaceOverlap:
 
     Raises ValueError for shapes that differ and columns that are not orthonormal.
 
-    Source: dynamics.md C1; the spread: second moments of Haar measure, docs/theory/spectra.md.
+    Source: docs/theory/spectra.md; the spread: second moments of Haar measure.
     """
     columns = [_orthonormal(name, each) for name, each in {"first": first, "second": second}.items()]
     if columns[0].shape != columns[1].shape:

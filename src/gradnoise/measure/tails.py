@@ -46,7 +46,7 @@ def tail_index(
     Raises ValueError for a block_size below 2, fewer than two blocks, no such axis, or values that are not finite;
     TypeError for samples that are no numbers.
 
-    Source: the estimator attributed to Mohammadi, Mohammadpour, Ogata 2015 for stable laws; dynamics.md A9.
+    Source: the estimator attributed to Mohammadi, Mohammadpour, Ogata 2015 for stable laws; docs/theory/tails.md.
     """
     block_size = _checks.integer("block_size", block_size, 2)
     array = _numbers(samples, axis, vector_axis)

@@ -29,7 +29,7 @@ def autoregression_increment_power(coefficient: float, frequency: ArrayLike) -> 
 
     Raises ValueError for a coefficient outside (-1, 1].
 
-    Source: dynamics.md C5.
+    Source: docs/theory/trajectories.md.
     """
     a = _coefficient(coefficient, one=True)
     cosine = np.cos(2 * np.pi * np.asarray(frequency, dtype=float))

@@ -8,19 +8,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradnoise import _checks, _memory, _tree
+from gradnoise import _memory, _tree
 from gradnoise._types import Params
-from gradnoise.diagrams.enumerate import number_of_diagrams
 from gradnoise.measure import branches
 from gradnoise.measure.branches import Branch
 from gradnoise.measure.contractions import CHUNK, Source, outer_tag
 from gradnoise.measure.derivatives import mean_message
 from gradnoise.measure.entries import Entry, combination, entries_through, influence_combination, node_kinds
 from gradnoise.measure.sources import flat_sources
-from gradnoise.problem import Problem, probe_problem, require_pool, require_problem
-
-MAX_ORDER = 6
-"""Beyond it the contractions are so many that listing them takes longer than anyone waits."""
+from gradnoise.measure.values_sample import read_sample
+from gradnoise.problem import Problem, probe_problem, require_problem
 
 MANY_GRADIENTS = 10**10
 """Gradients of one example (some twenty minutes for a linear model of a few hundred weights) beyond which one is warned."""
@@ -65,7 +62,7 @@ class Work(NamedTuple):
 
     @property
     def num_loops(self) -> int:
-        """Loops to compile: one shared, and one for each plan in which two examples meet."""
+        """Loops to compile: two shared ones, one for each constant, one for each plan in which two examples meet."""
         return 2 + len(self.constants) + sum(len(branches.tags(plan)) > 1 for plan in self.plans)
 
 
@@ -92,16 +89,11 @@ def estimate_values(
     >>> cost.num_values, cost.num_contractions, f"{cost.gradients:.1e}"
     (60, 25, '1.1e+06')
 
-    Raises what `diagram_values` raises for wrong arguments. Source: ours; the factors were measured on small models.
+    Raises what `diagram_values` raises for these arguments. Source: ours; the factors were measured on small models.
     """
     require_problem(problem)
-    max_order = read_order(max_order)
-    _checks.one_of("method", method, ("population", "unbiased"))
-    if num_draws is None:
-        n = _tree.num_examples(require_pool(problem, "estimate_values without num_draws"))
-    else:
-        n = _checks.integer("num_draws", num_draws, minimum=2)
-    groups = None if num_groups is None else read_groups(num_groups, num_draws, method, 1)
+    sample = read_sample(problem, "estimate_values", max_order, method, num_draws, num_groups, variance)
+    max_order, n, groups = sample.max_order, sample.num_examples, sample.num_groups
     held_out, has_measured = problem.test_pool is not None, problem.measured is not None
     entries = entries_through(max_order, held_out, variance)
     kinds = [node_kinds(entry, has_measured, held_out) for entry in entries]
@@ -128,33 +120,6 @@ def work(
     plans = frozenset(branches.cheapest_form(tree, size) for tree in trees)
     constants = frozenset(c for plan in plans for c in branches.constants(plan, deep=True))
     return Work(plans, constants, size, num_groups or 1)
-
-
-def read_order(max_order: int) -> int:
-    """`max_order` from 0 to MAX_ORDER; the error says how many diagrams it asked for."""
-    order = _checks.integer("max_order", max_order, minimum=0)
-    if order > MAX_ORDER:
-        raise ValueError(
-            f"max_order={order} asks for the values of more than {number_of_diagrams(min(order, 12)):,} diagrams, expected "
-            f"at most {MAX_ORDER} ({number_of_diagrams(MAX_ORDER):,} diagrams). Give 3 or 4, or take predict_path."
-        )
-    return order
-
-
-def read_groups(num_groups: int, num_draws: int | None, method: str, least: int) -> int:
-    """`num_groups` of equal size from `num_draws`, at least 2, each of at least `least` examples."""
-    num_groups = _checks.integer("num_groups", num_groups, minimum=2)
-    if method != "unbiased" or num_draws is None:
-        raise ValueError(
-            f'num_groups={num_groups} cuts independent draws into groups, expected method="unbiased" and num_draws. Give '
-            f"num_draws={30 * num_groups}, say."
-        )
-    if num_draws % num_groups or num_draws // num_groups < least:
-        raise ValueError(
-            f"num_draws={num_draws} in num_groups={num_groups} gives no equal groups of at least {least} distinct examples. "
-            f"Give num_draws={num_groups * max(30, least)}, say."
-        )
-    return num_groups
 
 
 def warn_of_cost(done: Work, max_order: int) -> None:

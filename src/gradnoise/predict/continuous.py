@@ -11,6 +11,7 @@ from gradnoise.diagrams import Diagram
 from gradnoise.diagrams.orders import linear_extensions
 from gradnoise.estimate import Estimate, linear_combination
 from gradnoise.measure import DiagramValues
+from gradnoise.measure.diagram_values import require_values
 
 
 def ode_coefficients(values: DiagramValues, num_steps: int) -> Estimate:
@@ -92,8 +93,7 @@ def _coefficient(diagram: Diagram, num_steps: int, batch_size: int) -> Fraction:
 
 
 def _series(values: DiagramValues, factor: Callable[[Diagram], Fraction]) -> Estimate:
-    if not isinstance(values, DiagramValues):
-        raise TypeError(f"values is {type(values).__name__}, expected DiagramValues. Measure them with diagram_values.")
+    require_values(values)
     weights = np.zeros((values.max_order + 1, len(values.entries)))
     for diagram in values.diagrams:
         if not diagram.is_root_tied:

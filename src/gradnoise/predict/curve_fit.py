@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradnoise import _checks
+from gradnoise.diagrams.filters import read_filter
 from gradnoise.estimate import Estimate, linear_combination
 from gradnoise.measure import DiagramValues
-from gradnoise.predict.series import entry_weights
+from gradnoise.predict.series import check_series, weights_by_step
 from gradnoise.spacetime import Spacetime
 
 MAX_ORDER = 3
@@ -72,15 +73,11 @@ class CurveFit:
         coefficients = np.asarray(self.coefficients.value)
         flat = times.ravel()
         with jax.enable_x64(True):
-            value = np.asarray(jax.vmap(_solution, (None, 0))(coefficients, flat))
-            change = np.asarray(jax.vmap(jax.jacfwd(_solution), (None, 0))(coefficients, flat))
+            value, change = map(np.asarray, _solutions(coefficients, flat))
         error = np.asarray(linear_combination(change, self.coefficients).stderr)
-        is_there = (flat < self.blow_up).reshape(times.shape)
-        return Estimate(
-            np.where(is_there, value.reshape(times.shape), np.nan),
-            np.where(is_there, error.reshape(times.shape), np.nan),
-            self.coefficients.num_samples,
-        )
+        is_there = flat < self.blow_up
+        value, error = (np.where(is_there, each, np.nan).reshape(times.shape) for each in (value, error))
+        return Estimate(value, error, self.coefficients.num_samples)
 
 
 def fit_curve(coefficients: Estimate) -> CurveFit:
@@ -142,16 +139,16 @@ def extended_curve(
 
     Source: diagrams.md section 8: "fit in eta at fixed grid".
     """
-    top = min(values.max_order, MAX_ORDER) if order is None else _checks.integer("order", order, minimum=1)
-    if top > min(values.max_order, MAX_ORDER) or top < 1:
-        raise ValueError(
-            f"order={top} is out of range, expected 1 to {min(values.max_order, MAX_ORDER)}. Measure more."
-        )
+    check_series(values, spacetime, target)
+    most = min(values.max_order, MAX_ORDER)
+    top = most if order is None else _checks.integer("order", order, minimum=1)
+    if not 1 <= top <= most:
+        raise ValueError(f"order={top} is out of range, expected 1 to {MAX_ORDER}, of values through it. Measure more.")
     rate = _checks.number("learning_rate", learning_rate, minimum=0)
-    found = [linear_combination(entry_weights(values, spacetime, target)[:1], values.table)[0]]
-    for step in range(1, spacetime.num_steps + 1):
-        weights = entry_weights(values, spacetime.truncate(step), target, momentum, nesterov)[: top + 1]
-        found.append(fit_curve(linear_combination(weights, values.table))(rate))
+    optimizer = read_filter(spacetime.num_steps, momentum, nesterov)
+    start, *later = weights_by_step(values, spacetime, target, optimizer)[:, : top + 1]
+    found = [linear_combination(start[:1], values.table)[0]]
+    found += [fit_curve(linear_combination(weights, values.table))(rate) for weights in later]
     value, stderr = (np.array([getattr(each, name) for each in found]) for name in ("value", "stderr"))
     return Estimate(value, stderr, values.table.num_samples)
 
@@ -166,21 +163,36 @@ def _shape(coefficients: Any) -> tuple[Any, Any]:
     return w, 3 * w**2 - 12 * coefficients[3] / coefficients[1]
 
 
-def _solution(coefficients: Any, t: Any) -> jax.Array:
-    """y0 + y' t u, u = S / (C - (w t/2) S), S = sinh(x)/x, C = cosh(x), x^2 = Delta t^2/4: entire in x^2.
+@jax.jit
+def _solutions(coefficients: Any, times: Any) -> tuple[jax.Array, jax.Array]:
+    """y at each time, and its derivatives in the coefficients."""
+    every = lambda function: jax.vmap(function, (None, 0))(coefficients, times)  # noqa: E731
+    return every(_solution), every(jax.jacfwd(_solution))
 
-    Past x^2 = 1 both are divided by cosh(x), near 0 they are series.
+
+def _solution(coefficients: Any, t: Any) -> jax.Array:
+    """y0 + y' t S / (C - (w t/2) S), S = sinh(x)/x, C = cosh(x), x^2 = Delta t^2/4: entire in x^2.
+
+    Past x^2 = 1 both are divided by exp(x), near 0 they are series.
     """
     w, delta = _shape(coefficients)
     square = delta * t**2 / 4
     is_small, is_large = jnp.abs(square) < 1e-3, square > 1
-    x = jnp.sqrt(jnp.where(is_large, square, 1.0))
     angle = jnp.sqrt(jnp.where(square < -1e-3, -square, 1.0))
     middle = jnp.sqrt(jnp.where(is_small | is_large | (square < 0), 1.0, square))
-    sine = jnp.where(
-        is_large, jnp.tanh(x) / x, jnp.where(square < 0, jnp.sin(angle) / angle, jnp.sinh(middle) / middle)
-    )
-    cosine = jnp.where(is_large, 1.0, jnp.where(square < 0, jnp.cos(angle), jnp.cosh(middle)))
+    sine = jnp.where(square < 0, jnp.sin(angle) / angle, jnp.sinh(middle) / middle)
+    cosine = jnp.where(square < 0, jnp.cos(angle), jnp.cosh(middle))
     sine = jnp.where(is_small, 1 + square / 6 + square**2 / 120 + square**3 / 5040, sine)
     cosine = jnp.where(is_small, 1 + square / 2 + square**2 / 24 + square**3 / 720, cosine)
-    return coefficients[0] + coefficients[1] * t * sine / (cosine - w * t / 2 * sine)
+    large_sine, large_denominator = _large(w, delta, jnp.where(is_large, t, 1.0), jnp.where(is_large, square, 1.0))
+    sine, denominator = jnp.where(is_large, large_sine, sine), cosine - w * t / 2 * sine
+    return coefficients[0] + coefficients[1] * t * sine / jnp.where(is_large, large_denominator, denominator)
+
+
+def _large(w: Any, delta: Any, t: Any, square: Any) -> tuple[jax.Array, jax.Array]:
+    """S and C - (w t/2) S over exp(x): [(1 - q) + (1 + q) exp(-2x)]/2, q = w t/(2x), without cancellation near q = 1."""
+    x = jnp.sqrt(square)
+    q, left = w * t / (2 * x), jnp.exp(-2 * x)
+    rising = jnp.where(w > 0, q, 0.0)
+    one_less = jnp.where(w > 0, (delta - w**2) * t**2 / (4 * square) / (1 + rising), 1 - q)
+    return (1 - left) / (2 * x), (one_less + (1 + q) * left) / 2

@@ -11,6 +11,7 @@ from gradnoise.diagrams import Diagram, enumerate_diagrams
 from gradnoise.diagrams.embeddings import grid_of
 from gradnoise.estimate import Estimate, linear_combination
 from gradnoise.measure import DiagramValues
+from gradnoise.measure.diagram_values import require_values
 from gradnoise.predict.coefficients import coefficient
 from gradnoise.predict.continuous import ode_coefficient, sde_coefficient
 from gradnoise.spacetime import Spacetime
@@ -35,7 +36,7 @@ class Factors(NamedTuple):
 
     @property
     def between_epochs(self) -> Fraction:
-        """sgd - one_epoch: embeddings that use an example again in a later update, all missed by the SDE."""
+        """sgd - one_epoch: embeddings that use an example again (in a later update, or drawn twice), missed by the SDE."""
         return self.sgd - self.one_epoch
 
 
@@ -96,8 +97,7 @@ def process_differences(values: DiagramValues, spacetime: Spacetime) -> ProcessD
 
     Source: diagrams.md 4.1, 4.2; docs/theory/errata_diagrams.md.
     """
-    if not isinstance(values, DiagramValues):
-        raise TypeError(f"values is {type(values).__name__}, expected DiagramValues. Measure them with diagram_values.")
+    require_values(values)
     rows = [_factors(diagram, spacetime) for diagram in values.diagrams if not diagram.is_root_tied]
 
     def series(factor: Callable[[Factors], Fraction | int]) -> Estimate:

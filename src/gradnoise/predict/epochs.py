@@ -6,10 +6,11 @@ import numpy as np
 
 from gradnoise import _checks
 from gradnoise.diagrams import Diagram
+from gradnoise.diagrams.filters import read_exact
 from gradnoise.estimate import Estimate, linear_combination
 from gradnoise.measure import DiagramValues
 from gradnoise.predict.coefficients import coefficient
-from gradnoise.predict.series import TARGETS
+from gradnoise.predict.series import TARGETS, check_series
 from gradnoise.spacetime import Spacetime
 
 
@@ -33,7 +34,7 @@ def epochs_effect(values: DiagramValues, spacetime: Spacetime, target: str = "te
 
     Source: diagrams.md 2.6; the public later version omits the GHG part.
     """
-    _check(values, spacetime, target)
+    check_series(values, spacetime, target, TARGETS)
     epochs = _whole_epochs(spacetime)
     one = Spacetime(spacetime.num_examples, spacetime.batch_size, 1, spacetime.sampling)
     return series_difference(values, spacetime, one, target, Fraction(1, epochs))
@@ -58,7 +59,7 @@ def batch_size_effect(values: DiagramValues, spacetime: Spacetime, batch_size: i
 
     Source: diagrams.md 2.3, 2.6; draft 1, corollary 3, whose factor M (N-1)/(2N) should be M (N-1)/2.
     """
-    _check(values, spacetime, target)
+    check_series(values, spacetime, target, TARGETS)
     batch_size = _checks.integer("batch_size", batch_size)
     epochs = Fraction(_whole_epochs(spacetime) * batch_size, spacetime.batch_size)
     if epochs.denominator != 1:
@@ -89,13 +90,14 @@ def series_difference(
     >>> series_difference(values, gn.Spacetime(6, 2), gn.Spacetime(6, 3), rate_ratio="2/3").value    # equal times
     array([0.        , 0.        , 0.33333333])
 
-    Raises ValueError for an unknown target; TypeError for values or a spacetime of another kind.
+    Raises ValueError for an unknown target or a ratio that is no finite number; TypeError for values or a spacetime of
+    another kind.
 
     Source: diagrams.md section 1, theorem.
     """
-    ratio = Fraction(rate_ratio)
+    ratio = read_exact("rate_ratio", rate_ratio)
     for one in (spacetime, other):
-        _check(values, one, target)
+        check_series(values, one, target, TARGETS)
     weights = np.full((values.max_order + 1, len(values.entries)), Fraction(0), dtype=object)
 
     def add(diagram: Diagram, root: str, counted_as: str, sign: int) -> None:
@@ -117,11 +119,3 @@ def _whole_epochs(spacetime: Spacetime) -> int:
             "say, or two spacetimes to series_difference."
         )
     return spacetime.full_epochs
-
-
-def _check(values: DiagramValues, spacetime: Spacetime, target: str) -> None:
-    if not isinstance(values, DiagramValues):
-        raise TypeError(f"values is {type(values).__name__}, expected DiagramValues. Measure them with diagram_values.")
-    if not isinstance(spacetime, Spacetime):
-        raise TypeError(f"spacetime is {type(spacetime).__name__}, expected Spacetime. Give Spacetime(100, 10), say.")
-    _checks.one_of("target", target, TARGETS)

@@ -10,6 +10,7 @@ from gradnoise import _checks
 from gradnoise.diagrams import Diagram
 from gradnoise.estimate import Estimate, linear_combination
 from gradnoise.measure import DiagramValues
+from gradnoise.measure.diagram_values import require_values
 from gradnoise.predict.coefficients import coefficient
 from gradnoise.predict.continuous import ode_coefficient, sde_coefficient
 from gradnoise.spacetime import Spacetime
@@ -20,9 +21,10 @@ PROCESSES = ("sgd", "sde", "ode")
 def series_by_parts(values: DiagramValues, spacetime: Spacetime) -> Estimate:
     """The test loss of SGD by order d and by number of parts P, the root's included: entry [d, P - 1].
 
-    The sum over P is `series_coefficients`. At a fixed time learning_rate * T a term of P parts goes as
-    learning_rate^(d + 1 - P): as steps are refined the untied diagrams, P = d + 1, are left, with the factors of
-    gradient flow. Shape (max_order + 1, max_order + 1); errors those of the values, covariance of the flattened table.
+    The sum over P is `series_coefficients`. At a fixed time learning_rate * T and number of epochs a term of P parts goes
+    as learning_rate^(d + 1 - P): as steps are refined, on more examples, the untied diagrams, P = d + 1, are left, with
+    the factors of gradient flow. Shape (max_order + 1, max_order + 1); errors those of the values, covariance of the
+    flattened table.
 
     >>> import gradnoise as gn
     >>> problem = gn.from_arrays(lambda w, x: (w - x) ** 2 / 2, lambda key: np.float64(0.0), np.array([0.0, 2.0]))
@@ -100,6 +102,5 @@ def _table(values: DiagramValues, place: Callable[[Diagram], dict[int, Fraction]
 
 
 def _size(values: DiagramValues) -> int:
-    if not isinstance(values, DiagramValues):
-        raise TypeError(f"values is {type(values).__name__}, expected DiagramValues. Measure them with diagram_values.")
+    require_values(values)
     return values.max_order + 1

@@ -145,7 +145,8 @@ def agreement(
     >>> agreement(promised, [exact(k**2, 1) for k in range(9)], jax.random.key(0)).tau
     1.0
 
-    Raises ValueError for lengths that differ and for fewer than 5 candidates that are not declined.
+    A candidate whose score is not finite counts as declined. Raises ValueError for lengths that differ, for an actual loss
+    that is not finite and for fewer than 5 candidates that are not declined.
 
     Source: diagrams.md section 7 (5); Fieller, Hartley, Pearson 1957 for the variance.
     """
@@ -154,18 +155,23 @@ def agreement(
         raise ValueError(
             f"actual has {len(actual)} losses for {len(predicted)} candidates, expected as many. Give one for each."
         )
-    kept = [place for place, each in enumerate(predicted) if not each.is_declined]
+    scores = [getattr(each, score) for each in predicted]
+    kept = [k for k, each in enumerate(predicted) if not each.is_declined and math.isfinite(scores[k].value)]
     if len(kept) < 5:
         raise ValueError(
             f"{len(kept)} of {len(predicted)} candidates are inside the series' domain, expected at least 5. Use a smaller "
             "learning rate or fewer steps."
         )
     sign = -1.0 if score == "optimization_ease" else 1.0
-    promised = [getattr(predicted[place], score) for place in kept]
-    ahead = np.array([[sign * each.value, each.stderr] for each in promised]).T
-    after = np.array([[each.value, each.stderr] for each in (actual[place] for place in kept)]).T
+    ahead = np.array([[sign * scores[k].value, scores[k].stderr] for k in kept]).T
+    after = np.array([[actual[k].value, actual[k].stderr] for k in kept]).T
+    if not np.all(np.isfinite(after)):
+        raise ValueError(
+            "actual holds a loss or an error that is not finite, as of a run that diverged, expected finite ones. Leave "
+            "these candidates out of both."
+        )
     tau = float(_concordance(ahead[:1], after[:1])[0])
-    noise = np.asarray(jax.random.normal(key, (REDRAWS, 2, len(kept))))
+    noise = np.asarray(jax.random.normal(_checks.random_key("key", key), (REDRAWS, 2, len(kept))))
     redrawn = _concordance(ahead[0] + ahead[1] * noise[:, 0], after[0] + after[1] * noise[:, 1])
     most = 1 - 1 / len(kept) ** 2  # atanh(1) is infinite
     spread = np.var(np.arctanh(np.clip(redrawn, -most, most)))

@@ -57,7 +57,7 @@ def _multiple(learning_rate: Any, metric: Any) -> float:
     if not all(_is_multiple(rate, unit, base) for rate, unit in zip(rates, units, strict=True)):
         raise ValueError(
             "learning_rate is a tree that is no multiple of the metric in which the values were measured. Measure them "
-            "with diagram_values(..., metric=learning_rate)."
+            "with diagram_values(..., metric=learning_rate); rates by step go into schedule, relative to the base rate."
         )
     return float(base)
 

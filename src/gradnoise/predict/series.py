@@ -3,12 +3,14 @@
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from gradnoise import _checks
 from gradnoise.diagrams.diagram import Diagram
 from gradnoise.diagrams.filters import LinearFilter, read_filter
 from gradnoise.estimate import Estimate, linear_combination
 from gradnoise.measure import DiagramValues
+from gradnoise.measure.diagram_values import require_values
 from gradnoise.predict.coefficients import Schedule, exact_coefficient, float_coefficients, power_of_rate
 from gradnoise.predict.curve import Curve
 from gradnoise.predict.rates import read_rate
@@ -50,7 +52,7 @@ def series_coefficients(
     Raises ValueError for an unknown target, values without what the variance needs, and optimizer settings that
     `coefficient` refuses; TypeError for values or a spacetime of another kind. Source: diagrams.md section 1, theorem.
     """
-    _check(values, spacetime, target)
+    check_series(values, spacetime, target)
     optimizer = read_filter(spacetime.num_steps, momentum, nesterov, dampening, hessian_damping, schedule)
     return linear_combination(_weights(values, spacetime, target, optimizer), values.table)
 
@@ -69,7 +71,7 @@ def entry_weights(
 
     The product with the table's values is `series_coefficients`; raises as it does.
     """
-    _check(values, spacetime, target)
+    check_series(values, spacetime, target)
     optimizer = read_filter(spacetime.num_steps, momentum, nesterov, dampening, hessian_damping, schedule)
     return _weights(values, spacetime, target, optimizer)
 
@@ -106,14 +108,11 @@ def predict_curve(
     Raises as `series_coefficients`, and for a learning rate that is neither one finite number of at least 0 nor a
     multiple of the metric in which the values were measured.
     """
-    _check(values, spacetime, target)
+    check_series(values, spacetime, target)
     optimizer = read_filter(spacetime.num_steps, momentum, nesterov, dampening, hessian_damping, schedule)
     rate = read_rate(learning_rate, values.metric, spacetime.num_steps, optimizer.rates)
-    weights = np.zeros((spacetime.num_steps + 1, values.max_order + 1, len(values.entries)))
-    for place, diagram, counted_as, sign in _terms(values, target):
-        power = power_of_rate(diagram, counted_as)
-        factor = float_coefficients(diagram, spacetime, counted_as, optimizer)
-        weights[:, power, place] += sign * factor * rate.base**power
+    weights = weights_by_step(values, spacetime, target, optimizer)
+    weights *= (rate.base ** np.arange(values.max_order + 1))[:, None]
     partial_sums = np.cumsum(weights, axis=1)
     variance = np.einsum(
         "tki,ij,tkj->tk", partial_sums, np.asarray(values.table.covariance), partial_sums, optimize=True
@@ -130,6 +129,17 @@ def predict_curve(
         problem_name=values.problem_name,
         settings=_settings(optimizer, values),
     )
+
+
+def weights_by_step(
+    values: DiagramValues, spacetime: Spacetime, target: str, optimizer: LinearFilter
+) -> Float[np.ndarray, "steps orders entries"]:
+    """`entry_weights` after t = 0, 1, ..., num_steps updates, in floats, for an optimizer that has been read."""
+    weights = np.zeros((spacetime.num_steps + 1, values.max_order + 1, len(values.entries)))
+    for place, diagram, counted_as, sign in _terms(values, target):
+        factor = float_coefficients(diagram, spacetime, counted_as, optimizer)
+        weights[:, power_of_rate(diagram, counted_as), place] += sign * factor
+    return weights
 
 
 def _settings(optimizer: LinearFilter, values: DiagramValues) -> tuple[tuple[str, Any], ...]:
@@ -178,12 +188,12 @@ def _terms(values: DiagramValues, target: str) -> list[tuple[int, Diagram, str, 
     return terms
 
 
-def _check(values: DiagramValues, spacetime: Spacetime, target: str) -> None:
-    if not isinstance(values, DiagramValues):
-        raise TypeError(f"values is {type(values).__name__}, expected DiagramValues. Measure them with diagram_values.")
+def check_series(values: Any, spacetime: Any, target: Any, targets: tuple[str, ...] = (*TARGETS, "variance")) -> None:
+    """Raise TypeError or ValueError unless these are values, a spacetime and one of `targets` that the values hold."""
+    require_values(values)
     if not isinstance(spacetime, Spacetime):
         raise TypeError(f"spacetime is {type(spacetime).__name__}, expected Spacetime. Give Spacetime(100, 10), say.")
-    _checks.one_of("target", target, (*TARGETS, "variance"))
+    _checks.one_of("target", target, targets)
     if target == "variance" and not values.has_variance:
         raise ValueError(
             'target="variance" needs the values of forests of two roots, which values does not hold. Measure them with '

@@ -76,7 +76,7 @@ def takeuchi_term(
         if key is None:
             raise ValueError("key is missing, expected a random key: probes are random. Give jax.random.key(0), say.")
         signs = jax.random.rademacher(_checks.random_key("key", key), (probes, size), float)
-        wanted = max(2, min(wanted, len(flat), -(-steps // 2)))
+        wanted = min(len(flat), max(2, min(wanted, -(-steps // 2))))
         found = np.asarray(_compiled_probed(loss, rate, steps, wanted, flat, decay, examples, signs))
     mean = from_samples(found[:, 0])
     return Estimate(mean.value, np.hypot(mean.stderr, np.mean(found[:, 0] - found[:, 1])), probes)
@@ -98,4 +98,4 @@ def _compiled_dense(
     return formula(loss, rate, steps, flat, decay, examples)
 
 
-_compiled_probed = partial(jax.jit, static_argnums=(0, 1, 2, 3))(probed_takeuchi)
+_compiled_probed = jax.jit(probed_takeuchi, static_argnums=(0, 1, 2, 3))

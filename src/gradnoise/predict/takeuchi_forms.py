@@ -15,6 +15,8 @@ from gradnoise.problem import Loss, Problem, probe_problem
 
 COLUMNS = 64
 """Columns of the hessian formed at a time."""
+EXHAUSTED = 1e-11
+"""A Lanczos step shorter than this share of the operator's size is rounding."""
 
 
 def dense_takeuchi(
@@ -62,8 +64,11 @@ def probed_takeuchi(
     examples: Examples,
     signs: Float[jax.Array, "r n"],
 ) -> Float[jax.Array, "r 2"]:
-    """The term by each probe, from Lanczos of `depth` and of one less; differentiable by `jax.grad`, not by `jax.jvp`."""
-    lanczos = decomp.tridiag_sym(depth, materialize=True)
+    """The term by each probe, from Lanczos of `depth` and of one less; differentiable by `jax.grad`, not by `jax.jvp`.
+
+    Where a probe's gradients span fewer directions than `depth`, they are all there is (the derivative is then NaN).
+    """
+    decompose = decomp.hessenberg(depth, reortho="full")
 
     def product(vector: jax.Array, at: jax.Array, decay: Any) -> jax.Array:
         gradient = jax.grad(lambda w: jax.vmap(loss, (None, 0))(w, examples).mean())
@@ -72,10 +77,12 @@ def probed_takeuchi(
     def one(some: jax.Array) -> jax.Array:
         centred = some - some.mean()
         start = jax.grad(lambda w: centred @ jax.vmap(loss, (None, 0))(w, examples))(params)
-        found = lanczos(product, start / jnp.linalg.norm(start), params, jnp.asarray(weight_decay, params.dtype))
-        matrix = jnp.asarray(found.J_small)
-        both = [_first_entry(learning_rate, num_steps, part) for part in (matrix, matrix[:-1, :-1])]
-        return jnp.stack(both) * (start @ start) / (len(some) * (len(some) - 1))
+        found = decompose(product, start / jnp.linalg.norm(start), params, jnp.asarray(weight_decay, params.dtype))
+        matrix = _tridiagonal(jnp.asarray(found.J_small))
+        less = max(depth - 1, 1)
+        both = jnp.stack([_first_entry(learning_rate, num_steps, part) for part in (matrix, matrix[:less, :less])])
+        square = start @ start
+        return jnp.where(square == 0, 0, both * square) / (len(some) * (len(some) - 1))
 
     return jax.lax.map(one, signs)
 
@@ -100,6 +107,19 @@ def _gradients_and_moves(
     columns = jax.lax.map(lambda v: jax.jvp(gradient, (params,), (v,))[1], identity, batch_size=COLUMNS)
     hessian = (columns + columns.T) / 2
     return rows, carried(rate, steps, rows, hessian + weight_decay * identity) / (len(rows) - 1), hessian
+
+
+def _tridiagonal(hessenberg: jax.Array) -> jax.Array:
+    """Lanczos' matrix from Arnoldi's of a symmetric operator, cut where the directions that the start reaches are used up.
+
+    There the subdiagonal is rounding, and what follows in Arnoldi's matrix, its upper half above all, means nothing.
+    """
+    diagonal, below = jnp.diagonal(hessenberg), jnp.diagonal(hessenberg, -1)
+    size = jnp.nanmax(jnp.abs(jnp.concatenate([diagonal, below])))
+    reached = jnp.cumprod(below > EXHAUSTED * size)
+    diagonal = diagonal.at[1:].set(jnp.where(reached, diagonal[1:], 0))
+    below = jnp.where(reached, below, 0)
+    return jnp.diag(diagonal) + jnp.diag(below, 1) + jnp.diag(below, -1)
 
 
 def _first_entry(rate: float, steps: int, matrix: jax.Array) -> jax.Array:

@@ -21,7 +21,7 @@ FIRST_STEP, LARGEST_STEP, GROWTH, SHRINKAGE = 0.5, 1.0, 1.2, 0.5
 class TunedWeightDecay(NamedTuple):
     """`params` trained with the `weight_decay` that was found meanwhile; see `tune_weight_decay`.
 
-    The histories have one entry an adjustment: weight decay before it, training loss plus Takeuchi term there, and its
+    The histories have one entry an adjustment: weight decay before it, training loss plus expected gap there, and its
     slope in log(weight decay).
     """
 
@@ -61,8 +61,8 @@ def tune_weight_decay(
     >>> round(tune_weight_decay(problem, 0.0, learning_rate=0.1, num_steps=4000).weight_decay, 4)
     0.0025
 
-    Raises ValueError without a pool, for more weights than 1000, for num_steps that num_adjustments does not divide and
-    for numbers out of range; TypeError if `problem` is no Problem.
+    Raises ValueError without a pool, for more weights than 1000, for num_steps that num_adjustments does not divide,
+    for numbers out of range and where the descent diverges; TypeError if `problem` is no Problem.
 
     Source: diagrams.md section 3, "Regularizer for hyperparameters"; loop.md section 13.
     """
@@ -84,12 +84,21 @@ def tune_weight_decay(
         for _ in range(parts):
             weights, response = _descend(loss, rate, steps // parts, weights, response, log_decay, examples)
             objective, slope = map(float, _objective(gap, loss, rate, steps, weights, response, log_decay, examples))
+            _check_finite(rate, objective, slope, (len(history) + 1) * (steps // parts), steps)
             history.append((np.exp(log_decay), objective, slope))
             if before * slope != 0:
                 step = min(step * (GROWTH if before * slope > 0 else SHRINKAGE), LARGEST_STEP)
             log_decay, before = max(log_decay - step * np.sign(slope), float(np.log(least))), slope
         tree = jax.tree.map(np.asarray, _tree.flatten(_tree.cast(params, float))[1](weights))
     return TunedWeightDecay(tree, float(history[-1][0]), *(np.array(column) for column in zip(*history, strict=True)))
+
+
+def _check_finite(rate: float, objective: float, slope: float, done: int, steps: int) -> None:
+    if not np.isfinite(objective + slope):
+        raise ValueError(
+            f"learning_rate={rate} makes the descent diverge: loss or response is infinite after {done} of {steps} steps. "
+            "Give a smaller one."
+        )
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))

@@ -28,6 +28,7 @@ from gradnoise.report.verdict import verdict
 from gradnoise.report.words import number
 from gradnoise.results.io import as_tree, checked_path, load, written_aside
 from gradnoise.results.schema import validate
+from gradnoise.results.variables import MAIN as MAIN_GROUPS
 
 MAIN = (verdict, curves, residuals, whole_run, spectrum, noise_scale, trade_off, diagram_table)
 """The parts of the page of the main job, in order; each takes the Source and gives its markup."""
@@ -87,7 +88,7 @@ def filled(title: str, header: Html, main: Html, foot: Html) -> str:
 def _parts(source: Source) -> list[Callable[[Source], Html]]:
     """What the page has: the main job's parts, unless the results are of other commands alone."""
     others = [part for group, part in OTHERS.items() if group in source.groups]
-    return [*others, *(MAIN if set(source.groups) - set(OTHERS) or not others else ())]
+    return [*others, *(MAIN if not others or any(group in MAIN_GROUPS for group in source.groups) else ())]
 
 
 def _name(source: Source) -> str:

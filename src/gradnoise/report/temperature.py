@@ -18,9 +18,9 @@ SYMBOLS = ("circle-open", "diamond-open", "square-open", "triangle-up-open", "cr
 LOWEST = ("test_loss", "test_accuracy")
 GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(280px,100%),1fr));gap:0 16px"
 CAPTION = (
-    "Against the temperature T = learning rate / batch size. Small open marks: one run each, a shape for each batch size (hover "
-    "for which). Dots: means over seeds and batch sizes with their standard error. Curves: the fit of (a/T + b) exp(−T/c). Shaded: "
-    "the 95% interval of the temperature at which the test loss, or the test error, is lowest."
+    "Against the temperature T = learning rate / batch size. Small open marks: one run each, a shape for each batch size "
+    "(hover for which). Dots: means over seeds and batch sizes with their standard error. Curves: the fit of "
+    "(a/T + b) exp(−T/c). Shaded: the 95% interval of the temperature at which the test loss, or the test error, is lowest."
 )
 
 
@@ -46,11 +46,12 @@ def which_temperature(source: Source) -> Html:
 def _findings(source: Source, name: str, named: bool) -> list[Html | None]:
     """What follows from the runs of one series, in plain words."""
     accuracy = say.best(source, name, "test_accuracy") if "test_accuracy" in source.labels(GROUP, "metric") else ""
-    sentences = [*say.advice(source), say.choice(source, name), accuracy, say.collapse(source, name), say.fitted(source, name)]
+    sentences = [*say.left_out(source, name), *say.advice(source), say.choice(source, name), accuracy]
+    sentences += [say.collapse(source, name), say.fitted(source, name)]
     return [
         element("h3", name[0].upper() + name[1:]) if named else None,
         element("p", element("strong", say.best(source, name))),
-        *(element("p", each) for each in (*sentences, *say.left_out(source, name)) if each),
+        *(element("p", each) for each in sentences if each),
     ]
 
 
@@ -65,7 +66,7 @@ def _panel(source: Source, metric: str) -> Html:
     data, shapes = [], []
     for place, name in enumerate(say.series(source)):
         paint = COLOURS[place % len(COLOURS)]
-        data += [*_runs(source, metric, name, paint), *_curve(source, metric, name, paint), *_means(source, metric, name, paint)]
+        data += [trace for part in (_runs, _curve, _means) for trace in part(source, metric, name, paint)]
         shapes += _band(source, metric, name, paint)
     temperatures = say.column(source, "temperature")
     x = fig.axis("T", "log", tickangle=0, **_ticks(temperatures.min(), temperatures.max()))
@@ -89,7 +90,13 @@ def _runs(source: Source, metric: str, name: str, paint: str) -> list[fig.Trace]
         own = say.cells(source, name)
         own = own[(say.column(source, "batch_size")[own] == batch) & (say.column(source, "failed")[own] == 0)]
         x = np.repeat(say.column(source, "temperature")[own], steady.shape[1])
-        marker = {"color": paint, "size": 5, "symbol": SYMBOLS[place % len(SYMBOLS)], "line": {"width": 1}, "opacity": 0.55}
+        marker = {
+            "color": paint,
+            "size": 5,
+            "symbol": SYMBOLS[place % len(SYMBOLS)],
+            "line": {"width": 1},
+            "opacity": 0.55,
+        }
         traces.append(_marks(x, steady[own].ravel(), f"{name}, batch size {batch}", marker, showlegend=False))
     return traces
 
@@ -143,7 +150,8 @@ def _predictions(source: Source) -> list[Html]:
             whose = f"{name}: " if len(names) > 1 else ""
             lines.append(element("li", element("strong", f"{say.PREDICTIONS[which]}: {whose}{verdict}. "), why))
     caption = "Each at 5%: seen, contradicted, or undecided. Accuracies are judged as errors, 1 − accuracy."
-    return [element("h3", "Three predictions of data averaging"), element("ul", *lines), element("p", caption, class_="note")]
+    title = element("h3", "Three predictions of data averaging")
+    return [title, element("ul", *lines), element("p", caption, class_="note")]
 
 
 def _cells(source: Source) -> list[Html]:
@@ -152,8 +160,9 @@ def _cells(source: Source) -> list[Html]:
     shown = [[row[k] for k in keep] for row in rows]
     numeric = [place for place, k in enumerate(keep) if head[k] != "series"]
     caption = (
-        "Medians of each run's last 50 epochs, means over seeds with standard errors. Settled: train and test loss "
-        "show no slope over that window or change by less than 5%; untold where a larger change cannot be told from noise."
+        "Medians of each run's last 50 epochs, means over seeds with standard errors. Settled: train and test loss show no "
+        "slope over that window or change by less than 5% of themselves and of their way from the start; untold where a "
+        "larger change cannot be told from noise."
     )
     note = element("p", caption, class_="note")
     return [element("h3", "Cells"), table([head[k] for k in keep], shown, numeric=numeric), note]

@@ -62,13 +62,15 @@ def best(source: Source, name: str, metric: str = "test_loss") -> str:
 
 def optimum(source: Source, name: str, metric: str = "test_loss") -> tuple[float, float, float]:
     """The optimum temperature and the ends of its interval."""
-    value, low, high = (source.number(GROUP, f"optimum{end}", series=name, metric=metric) for end in ("", "_low", "_high"))
+    value, low, high = (
+        source.number(GROUP, f"optimum{end}", series=name, metric=metric) for end in ("", "_low", "_high")
+    )
     return value, low, high
 
 
 def choice(source: Source, name: str) -> str:
     """What learning rates the optimum means; "" where there is none, or T is not known to be all that matters."""
-    value, low, high = optimum(source, name)
+    value, *_ = optimum(source, name)
     if math.isnan(value):
         return ""
     batches = sorted({int(b) for b in column(source, "batch_size")[cells(source, name)]})
@@ -110,18 +112,19 @@ def prediction(source: Source, name: str, which: str) -> tuple[str, str]:
 def left_out(source: Source, name: str) -> list[str]:
     """Cells that the statements are not about, and why; what they are about though it has not settled."""
     own, told = cells(source, name), []
-    T, failed, judged = (column(source, each)[own] for each in ("temperature", "failed", "judged"))
+    T, batch, failed, judged = (column(source, each)[own] for each in ("temperature", "batch_size", "failed", "judged"))
+    temperatures = lambda where: listed([number(t) for t in np.unique(T[where])])  # noqa: E731
     still = (column(source, "flat")[own] == 1).all(axis=1)
     if failed.any():
-        which = sorted({(float(t), int(b)) for t, b in zip(T[failed > 0], column(source, "batch_size")[own][failed > 0], strict=True)})
-        named = listed([f"T = {number(t)}, batch size {b}" for t, b in which])
+        which = zip(T[failed > 0], batch[failed > 0], strict=True)
+        named = listed([f"T = {number(t)} at batch size {b}" for t, b in sorted(set(which))])
         told.append(f"Left out, for a run diverged or ended no better than it began: {named}.")
     if np.any(out := (failed == 0) & (judged == 0)):
-        told.append(f"Left out, for runs were not seen to have settled: T = {listed([number(t) for t in np.unique(T[out])])}.")
+        told.append(f"Left out, for runs were not seen to have settled: T = {temperatures(out)}.")
     if np.any(moving := (judged == 1) & ~still):
         told.append(
-            f"Not seen to have settled at T = {listed([number(t) for t in np.unique(T[moving])])}: what is said there is of the "
-            "runs' length as much as of temperature. Train longer, or run more seeds."
+            f"Not seen to have settled at T = {temperatures(moving)}: what is said there is of the runs' length as much "
+            "as of temperature. Train longer, or run more seeds."
         )
     return told
 
@@ -130,11 +133,13 @@ def split(source: Source) -> str:
     """Which test examples the figures are about."""
     if source.attr_number("unseen", GROUP) > 0:
         return (
-            "The pool is training and test set in one; training examples are taken out of all test figures, so that the gap is "
-            "that to unseen examples."
+            "The pool is training and test set in one; training examples are taken out of all test figures, so that the gap "
+            "is that to unseen examples."
         )
     setting = str(source.attr("setting", default="unknown"))
-    return "" if setting == "held out" else "Test figures are means over the pool that training examples were drawn from."
+    return (
+        "" if setting == "held out" else "Test figures are means over the pool that training examples were drawn from."
+    )
 
 
 def temperature_cards(source: Source) -> list[Finding]:
@@ -145,7 +150,8 @@ def temperature_cards(source: Source) -> list[Finding]:
     for name in series(source):
         title = f"Temperature, {name}" if len(series(source)) > 1 else "Temperature"
         verdicts = [prediction(source, name, each)[1] for each in ("gap", "optimum", "train_loss")]
-        more = [*advice(source), choice(source, name), collapse(source, name), fitted(source, name), *verdicts, *left_out(source, name)]
+        more = [*left_out(source, name), *advice(source), choice(source, name)]
+        more += [collapse(source, name), fitted(source, name), *verdicts]
         cards.append((title, best(source, name), [each for each in more if each], "plain"))
     return cards
 
@@ -155,7 +161,9 @@ def cell_rows(source: Source) -> list[list[str]]:
     steady = source.array(GROUP, "steady")
     metrics = [m for m in ("train_loss", "test_loss", "gap", "test_accuracy") if m in source.labels(GROUP, "metric")]
     rows = [["T", "learning rate", "batch size", "series", *(NAMES[m] for m in metrics), "settled"]]
-    for k in cells(source) if steady is not None else ():
+    if steady is None:
+        return rows
+    for k in cells(source):
         told = [number(column(source, each)[k]) for each in ("temperature", "learning_rate", "batch_size")]
         for m in metrics:
             runs = steady.sel(metric=m).values[k]

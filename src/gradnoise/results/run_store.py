@@ -7,18 +7,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 
 from gradnoise.dynamics.identity import DIGEST, differing, digest
-from gradnoise.results.checkpoint import CheckpointFolder
+from gradnoise.results.checkpoint import MOST_IDENTITY, CheckpointFolder
 from gradnoise.results.io import load, save, written_aside
 from gradnoise.results.provenance import provenance
 from gradnoise.results.schema import build_tree
 
 PLAN = "sweep.json"
-MOST_IDENTITY = 1 << 20
-"""Bytes of the file that says which sweep this is."""
 RUNS = ".runs"
 
 
@@ -121,8 +120,8 @@ class RunStore:
 
     def checkpoint(self, name: str) -> CheckpointFolder:
         """Where the chunk in progress keeps its state: on other devices it begins anew."""
-        made = provenance()
-        where = digest({key: np.frombuffer(f"{made[key]}".encode(), np.uint8) for key in ("device", "num_devices")})
+        made = {"device": jax.devices()[0].device_kind, "num_devices": jax.device_count()}
+        where = digest({key: np.frombuffer(f"{value}".encode(), np.uint8) for key, value in made.items()})
         return CheckpointFolder(self.folder / f"{name}-{where.removeprefix(DIGEST)}{RUNS}")
 
     def _read(self, name: str) -> xr.Dataset | None:

@@ -34,7 +34,7 @@ def area_rate(paths: ArrayLike, interval: float = 1.0) -> Estimate:
 
     Raises ValueError for other shapes, numbers that are not finite, and records too few for an error.
 
-    Source: docs/theory/stationary.md, "Circulation"; dynamics.md C3.
+    Source: docs/theory/stationary.md, "Circulation"; docs/theory/spectra.md.
     """
     return lag_covariance_slope(paths, interval, num_lags=1)
 
@@ -49,7 +49,7 @@ def lag_covariance_slope(paths: ArrayLike, interval: float = 1.0, num_lags: int 
 
     Raises what `area_rate` raises, and ValueError for more lags than a block of records holds.
 
-    Source: dynamics.md C3, "Data-driven Q".
+    Source: docs/theory/spectra.md, "Circulation from data".
     """
     length = _checks.number("interval", interval, above=0.0)
     lags = _checks.integer("num_lags", num_lags)

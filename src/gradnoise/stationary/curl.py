@@ -80,7 +80,7 @@ def measure_curl(gradient: PointFunction, noise: PointFunction, points: ArrayLik
     Raises ValueError for points that are not (n, d) and finite, for functions of other shapes, and where M^-1 times the
     fields has no finite derivative (M singular).
 
-    Source: Gomez-Uribe, eqs (18)-(20); that the fields must be free of curl: dynamics.md B3.
+    Source: Gomez-Uribe, eqs (18)-(20); that the fields must be free of curl: docs/theory/potential.md.
     """
     places = _points("points", points)
     return _curls(places, _fields_and_slopes(gradient, noise, places)[1])

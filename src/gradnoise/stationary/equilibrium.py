@@ -103,7 +103,7 @@ def equilibrium_identity(
     Raises ValueError for an unknown process, settings that the process has not, a window outside the records, series
     that differ in shape, fewer than 3 records, weight_decay or learning_rate not positive.
 
-    Source: Li, Malladi, Arora 2021, eqs (11), (12); SVAG, order 2 and the finite window: dynamics.md A7, ours.
+    Source: Li, Malladi, Arora 2021, eqs (11), (12); SVAG, order 2 and the finite window: docs/theory/equilibrium.md, ours.
     """
     rate = _checks.number("learning_rate", learning_rate, above=0.0)
     decay_rate = _checks.number("weight_decay", weight_decay, above=0.0)

@@ -41,7 +41,8 @@ def heavy_ball_variance(
     Raises ValueError for curvature, noise or learning_rate not positive, momentum outside [0, 1), and where the recursion
     diverges: learning_rate * curvature >= 2 (1 + momentum).
 
-    Source: dynamics.md B4; Gomez-Uribe, "Studying Generalization Through Data Averaging", eqs (40), (41), corrected.
+    Source: docs/theory/trajectories.md; Gomez-Uribe, "Studying Generalization Through Data Averaging", eqs (40), (41),
+    corrected.
     """
     h, noise = _checks.number("curvature", curvature, above=0.0), _checks.number("noise", noise, above=0.0)
     rate, mu = (

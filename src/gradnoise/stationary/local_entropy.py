@@ -1,6 +1,6 @@
 """Local entropy: a loss smoothed so that wide minima gain on narrow ones.
 
-Source: Chaudhari and Soatto 2018, on Entropy-SGD; dynamics.md C6; docs/theory/potential.md.
+Source: Chaudhari and Soatto 2018, on Entropy-SGD; docs/theory/potential.md.
 """
 
 import math
@@ -47,7 +47,7 @@ def local_entropy(
     Raises ValueError for scope or inner_inverse_temperature <= 0, and if the integral does not converge (a loss that falls
     faster than (x - y)^2/(2 gamma) grows, or is not smooth).
 
-    Source: Chaudhari and Soatto 2018, on Entropy-SGD; dynamics.md C6.
+    Source: Chaudhari and Soatto 2018, on Entropy-SGD; docs/theory/potential.md.
     """
     gamma = _checks.number("scope", scope, above=0.0)
     b = _checks.number("inner_inverse_temperature", inner_inverse_temperature, above=0.0)
@@ -88,7 +88,7 @@ def quadratic_local_entropy(
 
     Raises ValueError unless 1 + gamma A is positive definite (the integral diverges) and A symmetric.
 
-    Source: dynamics.md C6.
+    Source: docs/theory/potential.md.
     """
     gamma = _checks.number("scope", scope, above=0.0)
     b = _checks.number("inner_inverse_temperature", inner_inverse_temperature, above=0.0)

@@ -1,6 +1,6 @@
 """The gradient of the local entropy by Langevin chains, for any number of weights.
 
-Source: Chaudhari et al. 2017, "Entropy-SGD"; dynamics.md C6; docs/theory/potential.md.
+Source: Chaudhari et al. 2017, "Entropy-SGD"; docs/theory/potential.md.
 """
 
 import math

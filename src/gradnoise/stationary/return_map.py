@@ -1,6 +1,6 @@
 """Does a planar flow have a closed orbit? The map from a ray to itself, and the time that one round takes.
 
-Source: Chaudhari and Soatto 2018, example 19; dynamics.md C4; docs/theory/potential.md.
+Source: Chaudhari and Soatto 2018, example 19; docs/theory/potential.md.
 """
 
 import math
@@ -55,7 +55,7 @@ def return_map(
     Raises ValueError for radii that are not positive, a field of another shape, and one that does not cross the ray at a
     start.
 
-    Source: dynamics.md C4, for the erratum on example 19's limit cycles.
+    Source: docs/theory/potential.md, for the erratum on example 19's limit cycles.
     """
     starts = np.atleast_1d(np.asarray(radii, dtype=np.float64))
     if starts.ndim != 1 or not np.all(np.isfinite(starts)) or np.any(starts <= 0):
@@ -77,7 +77,7 @@ def circular_period(angular_speed: Callable[[Any], Any], radius: float, num_poin
 
     Raises ValueError for a radius that is not positive, and if the speed changes sign.
 
-    Source: dynamics.md C4.
+    Source: docs/theory/potential.md.
     """
     length = _checks.number("radius", radius, above=0.0)
     angles = np.linspace(0, 2 * math.pi, _checks.integer("num_points", num_points, minimum=8), endpoint=False)

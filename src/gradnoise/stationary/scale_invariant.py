@@ -55,7 +55,7 @@ def scale_invariant_groups(problem: Problem, params: Params) -> dict[str, bool]:
     >>> scale_invariant_groups(gn.from_arrays(loss, lambda key: params, np.eye(2)), params)
     {'free': False, 'unit': True}
 
-    Source: Li, Malladi, Arora 2021, section 5; by group: dynamics.md A7.
+    Source: Li, Malladi, Arora 2021, section 5; by group: docs/theory/equilibrium.md.
     """
     require_problem(problem)
     losses, given = _compiled(problem.measured_loss), _examples_and_points(problem, params)

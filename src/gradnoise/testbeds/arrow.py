@@ -47,7 +47,7 @@ def read_columns(path: str, names: Sequence[str], told: str) -> list[list[Any]]:
                 chunk.validate(full=True)
             return columns
     except (OSError, KeyError, struct.error, arrow.ArrowException):
-        raise ValueError(f"{told} is no whole Arrow stream. Write the dataset again with save_to_disk.") from None
+        raise _not_whole(told) from None
 
 
 def column_names(path: str, told: str) -> list[str]:
@@ -57,7 +57,7 @@ def column_names(path: str, told: str) -> list[str]:
         with arrow.memory_map(path) as source, arrow.ipc.open_stream(source) as stream:
             return stream.schema.names
     except (OSError, arrow.ArrowException):
-        raise ValueError(f"{told} is no whole Arrow stream. Write the dataset again with save_to_disk.") from None
+        raise _not_whole(told) from None
 
 
 def numbers(chunks: Sequence[Any], told: str) -> np.ndarray:
@@ -68,14 +68,22 @@ def numbers(chunks: Sequence[Any], told: str) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def _not_whole(told: str) -> ValueError:
+    return ValueError(f"{told} is no whole Arrow stream. Write the dataset again with save_to_disk.")
+
+
+def refuse_missing(chunks: Sequence[Any], told: str) -> None:
+    """Raise ValueError where some value of these arrays is missing."""
+    missing = sum(chunk.null_count for chunk in chunks)
+    if missing:
+        raise ValueError(f"{told} holds {missing} missing values, expected none. Leave those examples out.")
+
+
 def _nested(array: Any, told: str) -> np.ndarray:
     arrow, shape = pyarrow(), [len(array)]
     while True:
         array = array.storage if isinstance(array, arrow.ExtensionArray) else array
-        if array.null_count:
-            raise ValueError(
-                f"{told} holds {array.null_count} missing values, expected none. Leave those examples out."
-            )
+        refuse_missing([array], told)
         if not arrow.types.is_nested(array.type):
             break
         if not hasattr(array, "value_lengths") and not arrow.types.is_fixed_size_list(array.type):

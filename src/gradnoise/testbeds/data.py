@@ -34,7 +34,8 @@ class Arrays(NamedTuple):
 def data_from_arrays(told: str, read: Arrays, max_bytes: int = MAX_BYTES) -> Data:
     """Data from arrays: x flattened and standardized by the training pool, (x - mean)/sd, zero where it is constant there.
 
-    Bytes and float32 become float32, wider numbers float64; labels become int32, floating targets (n, num_outputs).
+    Numbers that float32 holds exactly (integers of at most 16 bits, float16, float32) become float32, others float64;
+    labels become int32, floating targets (n, num_outputs).
     `told` begins every refusal: it says which data are meant.
 
     >>> read = Arrays({"x": np.array([[1.0], [3.0]]), "y": np.array([0, 1])})
@@ -96,7 +97,10 @@ def _targets(told: str, name: str, y: np.ndarray) -> np.ndarray:
             f"{told}: {name} has dtype {y.dtype}, expected integer labels or floating targets. Convert it first."
         )
     if y.ndim not in ((1, 2) if y.dtype.kind == "f" else (1,)):
-        raise ValueError(f"{told}: {name} has shape {y.shape}, expected one label, or a row of targets, an example.")
+        raise ValueError(
+            f"{told}: {name} has shape {y.shape} and dtype {y.dtype}, expected one whole number, the label, an example, or "
+            "a row of floating targets. Give the places of the ones for one-hot rows, and floats for targets."
+        )
     if y.size == 0:
         raise ValueError(f"{told}: {name} is empty (shape {y.shape}), expected at least one example.")
     if y.dtype.kind == "f":

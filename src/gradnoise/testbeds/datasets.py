@@ -45,8 +45,10 @@ def digits(num_pool: int | None = None, num_test: int = 0) -> Data:
     >>> data = digits(num_pool=256)
     >>> data.pool["x"].shape, data.num_outputs, data.test_pool is None
     ((256, 64), 10, True)
+
+    Raises ValueError for more examples than there are, or none for the pool.
     """
-    x, y = _digits()
+    x, y = (array.copy() for array in _digits())  # the caller may write into them
     num_test = _checks.integer("num_test", num_test, minimum=0)
     most = len(x) - num_test
     num_pool = most if num_pool is None else _checks.integer("num_pool", num_pool)
@@ -88,7 +90,8 @@ def load_npz(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Data:
 
     y of integers is classification with labels 0..K-1, floating y regression with targets (n,) or (n, k). x of shape
     (n, ...) is flattened to (n, num_features) and standardized by the training pool: (x - mean)/sd for each feature,
-    zero where a feature is constant there. Bytes and float32 become float32, wider numbers float64.
+    zero where a feature is constant there. Numbers that float32 holds exactly (integers of at most 16 bits, float16,
+    float32) become float32, others float64.
 
     Raises FileNotFoundError if there is no file, otherwise ValueError: not a zip archive, cut short, wrong keys, an
     array of objects, NaN, lengths that differ, no examples, wrong dimensions, labels below zero, or more than

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradnoise.testbeds.arrow import column_names, numbers, pyarrow, read_columns
+from gradnoise.testbeds.arrow import column_names, numbers, pyarrow, read_columns, refuse_missing
 from gradnoise.testbeds.data import Arrays
 from gradnoise.testbeds.encoded_images import decoded
 
@@ -90,16 +90,24 @@ def _chosen(present: Sequence[str], known: Sequence[str], what: str, told: str) 
 
 def _inputs(chunks: Sequence[Any], told: str, max_bytes: int) -> np.ndarray:
     """Encoded images decoded, numbers as they are."""
-    types = pyarrow().types
-    if types.is_struct(chunks[0].type):
-        if chunks[0].type.get_field_index("bytes") < 0:
-            raise ValueError(f"{told} holds {chunks[0].type}, expected images with their bytes. Save them so.")
-        chunks = [chunk.field("bytes") for chunk in chunks]
-    if not (types.is_binary(chunks[0].type) or types.is_large_binary(chunks[0].type)):
+    types, kinds = pyarrow().types, list(dict.fromkeys(chunk.type for chunk in chunks))
+    kind = next((each for each in kinds if types.is_struct(each) or _is_bytes(each)), None)
+    if kind is None:
         return numbers(chunks, told)
+    if len(kinds) > 1:
+        raise ValueError(f"{told} holds {' and '.join(map(str, kinds))}, expected one type. Save the dataset again.")
+    refuse_missing(chunks, told)
+    if not _is_bytes(kind):
+        if kind.get_field_index("bytes") < 0:
+            raise ValueError(f"{told} holds {kind}, expected images with their bytes. Save them so.")
+        chunks = [chunk.field("bytes") for chunk in chunks]
     if any(chunk.null_count for chunk in chunks):
         raise ValueError(f"{told} names image files instead of holding their bytes. Embed them before save_to_disk.")
     return decoded([file.as_py() for chunk in chunks for file in chunk], told, max_bytes)
+
+
+def _is_bytes(kind: Any) -> bool:
+    return pyarrow().types.is_binary(kind) or pyarrow().types.is_large_binary(kind)
 
 
 def _class_names(folder: str, column: str, told: str) -> list[str] | None:

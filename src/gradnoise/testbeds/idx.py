@@ -21,8 +21,11 @@ def read_idx_folder(folder: str, max_bytes: int) -> Arrays:
 
     Names may end in .gz and write a dot for the dash before idx; where a file is there both ways, the plain one is read.
 
+    With a test pool the classes are those up to the largest training label. Numbers of images and labels, and the range
+    of labels, are not looked at here but in `data_from_arrays`.
+
     Raises ValueError, one sentence: a file is missing, no IDX file, cut short, longer than its header says, or claims
-    more than `max_bytes`; images and labels differ in number; a test label is larger than every training label.
+    more than `max_bytes`.
 
     Source: "THE IDX FILE FORMAT", LeCun, Cortes, Burges, The MNIST database.
     """
@@ -74,7 +77,7 @@ def read_idx(path: str, max_bytes: int) -> np.ndarray:
 def _parts(folder: str) -> dict[tuple[str, str], str]:
     """(train or test, images or labels) -> name of the file, the plain one before the packed one."""
     found = {}
-    for name in sorted(os.listdir(folder), reverse=True):
+    for name in sorted(os.listdir(folder), key=lambda name: (name.endswith(".gz"), name), reverse=True):
         match = NAME.fullmatch(name)
         if match is not None and os.path.isfile(os.path.join(folder, name)):
             found["train" if match[1] == "train" else "test", match[2]] = name

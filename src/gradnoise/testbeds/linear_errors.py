@@ -25,7 +25,7 @@ def weak_errors(run: LinearRun, l: int) -> Float[np.ndarray, " order"]:
     Raises ValueError for l below 1.
 
     Source: Li, Malladi, Arora, "On the Validity of Modeling SGD with Stochastic Differential Equations", definition 4.2
-    (there over substeps); dynamics.md A4, whose numbers are the errors at the last step.
+    (there over substeps); docs/theory/weak_order.md, whose numbers are the errors at the last step.
     """
     return np.abs(svag_moments(run, l) - sde_moments(run)).max(axis=0)
 
@@ -46,7 +46,7 @@ def decomposition(run: LinearRun) -> Decomposition:
     array([ 0.01472, -0.02126, -0.01767, -0.03183])
 
     Source: Li, Malladi, Arora, "On the Validity of Modeling SGD with Stochastic Differential Equations", eq (4);
-    dynamics.md A5.
+    docs/theory/weak_order.md.
     """
     noisy = noisy_gd_moments(run)
     return Decomposition(sde_moments(run) - noisy, noisy - sgd_moments(run))

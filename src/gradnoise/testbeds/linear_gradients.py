@@ -12,7 +12,7 @@ processes differ only in the joint cumulants of (alpha, beta), with kappa those 
 Every draw is from the pool with replacement: training_set="population". Results have shape (num_steps + 1, order + 1): row
 t after t effective steps, column p is E x^p (column 0 is 1).
 
-Source: dynamics.md A4; the set-up is that of Li, Malladi, Arora, "On the Validity of Modeling SGD with Stochastic
+Source: docs/theory/weak_order.md; the set-up is that of Li, Malladi, Arora, "On the Validity of Modeling SGD with Stochastic
 Differential Equations", theorem 4.3.
 """
 
@@ -42,7 +42,7 @@ def linear_gradients(slopes: ArrayLike = SLOPES, shifts: ArrayLike = SHIFTS, the
 
     Raises ValueError if the two are no lists of the same length.
 
-    Source: dynamics.md A4.
+    Source: docs/theory/weak_order.md.
     """
     a, b = _pairs(slopes, shifts)
     start = np.array(_checks.number("theta0", theta0))
@@ -106,7 +106,7 @@ def svag_moments(run: LinearRun, l: int) -> Moments:
 
     Raises ValueError for l below 1.
 
-    Source: dynamics.md A4.
+    Source: docs/theory/weak_order.md.
     """
     l = _checks.integer("l", l)
     root = (2 * l - 1) ** 0.5
@@ -138,7 +138,7 @@ def sde_moments(run: LinearRun, num_substeps: int | None = None) -> Moments:
 
     Raises ValueError for num_substeps below 1.
 
-    Source: dynamics.md A4 (where the first number is misprinted .32197867).
+    Source: docs/theory/weak_order.md (where the first number is misprinted .32197867).
     """
     if num_substeps is not None:
         m = _checks.integer("num_substeps", num_substeps)

@@ -15,8 +15,8 @@ scaling, so SGD does not tend to it; SGD thinned below one example a step, `thin
 
 All results have shape (order + 1,), entry k the k-th cumulant of x_K - x_0 (entry 0 is 0).
 
-Source: dynamics.md A6, for the example B.1 that Li, Malladi, Arora, "On the Validity of Modeling SGD with Stochastic
-Differential Equations", name; A1.7 for `levy`.
+Source: docs/theory/weak_order.md, for the example B.1 that Li, Malladi, Arora, "On the Validity of Modeling SGD with
+Stochastic Differential Equations", name; docs/theory/processes.md for `levy`.
 """
 
 from typing import Any
@@ -40,7 +40,7 @@ def linear_losses(gradients: ArrayLike, theta0: float = 0.0) -> Problem:
 
     Raises ValueError if `gradients` is no list of finite numbers.
 
-    Source: dynamics.md A6.
+    Source: docs/theory/weak_order.md.
     """
     pool, start = _gradients(gradients), np.array(_checks.number("theta0", theta0))
 
@@ -111,7 +111,7 @@ def levy_cumulants(
     >>> levy_cumulants([-1.0, 1.0], learning_rate=1.0, num_steps=1, order=4)           # SGD: fourth cumulant -2
     array([ 0., -0.,  1., -0.,  1.])
 
-    Source: dynamics.md A1.7(i).
+    Source: docs/theory/processes.md.
     """
     gamma = _gradients(gradients)
     batch = _checks.number("batch_size", batch_size, above=0)

@@ -13,9 +13,9 @@ def read_pickle(content: bytes) -> Any:
     """What a pickle holds: numbers, strings, bytes, lists, tuples, dicts; at the top or in the top dict numeric arrays.
 
     Strings that Python 2 wrote come as bytes. Numpy's own classes are not called either: an array is made from its bytes,
-    in little-endian order, once these are counted.
+    in little-endian order, once these are counted. Arrays in protocol 5 are another form, and refused.
 
-    >>> read_pickle(pickle.dumps({"data": np.arange(3, dtype=np.uint8)}))
+    >>> read_pickle(pickle.dumps({"data": np.arange(3, dtype=np.uint8)}, protocol=4))
     {'data': array([0, 1, 2], dtype=uint8)}
 
     Raises pickle.UnpicklingError for any other class or function, and for whatever is no whole pickle.

@@ -29,7 +29,7 @@ def angle_toy(signal: float = 0.6, noise: float = 1.0) -> Problem:
     >>> jax.grad(problem.loss)(jnp.array([0.0, 2.0]), 1.0)
     Array([-0.8, ...], dtype=float32)
 
-    Source: dynamics.md A7, with both tangential directions of the toy in one plane.
+    Source: docs/theory/equilibrium.md, with both tangential directions of the toy in one plane.
     """
     c, s = _checks.number("signal", signal), _checks.number("noise", noise, minimum=0.0)
 
@@ -70,7 +70,7 @@ def angle_toy_squared_norm(
 
     Raises ValueError for an unknown process, or a finite number of substeps at order 2.
 
-    Source: dynamics.md A7 (closed-form toy); SVAG and order 2 are ours.
+    Source: docs/theory/equilibrium.md (closed-form toy); SVAG and order 2 are ours.
     """
     eta, decay = (
         _checks.number("learning_rate", learning_rate, above=0),
@@ -104,7 +104,7 @@ def rayleigh_toy(num_examples: int = 64, num_weights: int = 10, spread: float = 
     >>> round(float(np.mean([problem.loss(np.array([3.0, 0, 0, 0]), matrix) for matrix in problem.pool])), 6)
     0.0
 
-    Source: ours; dynamics.md A7 has numbers of another Rayleigh toy whose matrices it does not give.
+    Source: docs/theory/equilibrium.md.
     """
     count, size = _checks.integer("num_examples", num_examples, 2), _checks.integer("num_weights", num_weights, 2)
     spread = _checks.number("spread", spread, minimum=0.0)

@@ -43,6 +43,8 @@ def vgg(
     """
     outputs = _checks.integer("num_outputs", num_outputs)
     shape = shape_of_image(_checks.integer("num_features", num_features), image_shape)
+    if isinstance(stages, int):
+        raise TypeError(f"stages={stages} is one number, expected one for each stage. Give (1, 1, 2), say.")
     counts = tuple(_checks.integer("stages", count) for count in stages)
     if not counts or min(shape[1:]) >> len(counts) == 0:
         raise ValueError(

@@ -43,6 +43,11 @@ def test_away_from_the_minimum_it_sums_the_diagrams_without_third_derivatives(pr
     assert [str(diagram) for diagram in part.diagrams] == ["(0-1)(01)", "(0-1-2)(02-12)", "(01-2)(02-12)"]
     few = predict_resummed(problem, start, spacetime, 0.1, rank=8)
     assert np.all(np.abs(part.value - few.value) <= few.truncation_error + 1e-13)
+    assert (
+        few.domain
+        == f"{part.domain.replace('20', '8')}; 12 more directions were taken as flat, which holds for as "
+        + ("long as truncation_error is small")
+    )
 
 
 def test_lanczos_finds_the_largest_curvatures_of_either_sign(problem):

@@ -70,7 +70,7 @@ def run_configuration(
     examples, fewer than 8 replicas, and if a replica diverged; TypeError for other types.
 
     Source: Li, Malladi, Arora, "On the Validity of Modeling SGD with Stochastic Differential Equations"; settings as in
-    dynamics.md A10.
+    docs/experiments.md.
     """
     configuration = CONFIGURATIONS[_checks.one_of("name", name, CONFIGURATIONS)]
     setting = configuration.at(size)

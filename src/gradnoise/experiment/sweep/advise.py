@@ -60,7 +60,8 @@ def advise(
     full = full.model_copy(update={"seeds": seeds})
     tree = judge(sweep(full, _below(folder, f"full-{seeds}"), cluster, progress))
     dropped = sorted(set(plan.temperatures) - set(going))
-    rounds = f"{len(plan.temperatures)} temperatures for a quarter of their epochs, {len(going)} of them in full, {seeds} seeds."
+    every = len(plan.temperatures)
+    rounds = f"{every} temperatures for a quarter of their epochs, {len(going)} of them in full, {seeds} seeds."
     if dropped:
         rounds += f" Dropped early, for they were worse or diverged: T = {', '.join(f'{T:.3g}' for T in dropped)}."
     said = propose(full, tree, seconds)
@@ -76,7 +77,9 @@ def coarse_grid(plan: SweepPlan) -> SweepPlan:
     problem = problem_of(plan, None)
     if problem.num_pool is None:
         raise ValueError(f"problem {problem.name!r} has no pool to measure its curvature on. Give temperatures.")
-    steepest = float(hessian_extremes(problem, problem.init(jax.random.key(plan.seed)), memory=plan.memory).largest.value)
+    steepest = float(
+        hessian_extremes(problem, problem.init(jax.random.key(plan.seed)), memory=plan.memory).largest.value
+    )
     highest = min(1 / steepest if steepest > 0 else 1.0, plan.cap) / min(plan.batch_sizes)
     grid = np.geomspace(highest / SPREAD, highest, STEPS)
     cap = min(plan.cap, 2 / steepest) if steepest > 0 else plan.learning_rate_cap
@@ -106,7 +109,9 @@ def _require_one_series(plan: SweepPlan) -> None:
         if len(getattr(plan, name) or ()) > 1:
             raise ValueError(f"{name} has several entries, expected one: advice is on one kind of run. Give one.")
     if not plan.temperatures:
-        raise ValueError("temperatures is empty, expected some: advice is on them. Give temperatures, not learning_rates.")
+        raise ValueError(
+            "temperatures is empty, expected some: advice is on them. Give temperatures, not learning_rates."
+        )
     _checks.integer("seeds", plan.seeds, 2)
 
 

@@ -130,7 +130,7 @@ class SweepPlan(Settings):
         >>> [plan.epochs(temperature) for temperature in (4e-4, 2e-4, 1e-4, 5e-5, 1e-6)]
         [300, 300, 375, 525, 1200]
 
-        Source: dynamics.md B3; Gomez-Uribe, "Studying Generalization Through Data Averaging", with the factor named.
+        Source: Gomez-Uribe, "Studying Generalization Through Data Averaging", with the factor named.
         """
         if self.reference_temperature is None:
             return self.reference_epochs

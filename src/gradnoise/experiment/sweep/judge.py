@@ -52,9 +52,10 @@ def judge(tree: xr.DataTree) -> xr.DataTree:
     """`tree`, the results of a sweep, with a group "temperature" of all that follows from its runs; nothing is run.
 
     Each series (variant, N, width) is judged by itself, over cells without a failed run that have settled (`judged`); where
-    fewer than 4 temperatures have, over all without a failed run. Errors come from differences between seeds. What cannot be judged (too few temperatures, seeds or cells) is NaN, with a sentence for it in the
-    attributes: `fit_gap_0`, `optimum_test_loss_0`, `collapse_test_loss_0`, `trend_gap_0` and so on, of series 0. The variables
-    are those of docs/architecture.md. Distinct training examples that are part of the pool are taken out of the test figures.
+    fewer than 4 temperatures have, over all without a failed run. Errors come from differences between seeds. What cannot
+    be judged (too few temperatures, seeds or cells) is NaN, with a sentence for it in the attributes: `fit_gap_0`,
+    `optimum_test_loss_0`, `collapse_test_loss_0`, `trend_gap_0` and so on, of series 0. The variables are those of
+    docs/architecture.md. Distinct training examples that are part of the pool are taken out of the test figures.
 
     >>> from gradnoise.experiment.sweep import sweep
     >>> plan = {"problem": "mean-estimation", "learning_rates": [0.1, 0.2], "num_examples": 16, "seeds": 3}
@@ -63,7 +64,7 @@ def judge(tree: xr.DataTree) -> xr.DataTree:
 
     Raises ValueError for a tree without a sweep.
 
-    Source: Gomez-Uribe, "Studying Generalization Through Data Averaging"; dynamics.md B5.
+    Source: Gomez-Uribe, "Studying Generalization Through Data Averaging"; docs/theory/temperature_protocol.md.
     """
     if "sweep" not in tree.children:
         raise ValueError("results has no group 'sweep', expected those of gn.sweep. Run a sweep first.")
@@ -86,7 +87,9 @@ def statements(table: xr.Dataset) -> xr.Dataset:
     names = list(dict.fromkeys(table["series"].values.tolist()))
     metrics = [str(name) for name in table["metric"].values]
     predictions = [name for name, (_, metric) in PREDICTIONS.items() if metric in metrics]
-    numbers, levels, attrs = [], [], {}
+    numbers: list[dict[str, dict[str, Any]]] = []
+    levels: list[xr.Dataset] = []
+    attrs: dict[str, str] = {}
     judged = np.zeros(table.sizes["cell"], dtype=int)
     for place, name in enumerate(names):
         rows = _judged(table, name)
@@ -105,7 +108,8 @@ def statements(table: xr.Dataset) -> xr.Dataset:
             columns[column] = (dims, np.array(rows))
     coords = {"series": names, "parameter": list(NAMES), "prediction": predictions}
     base = table.rename(series="cell_series").assign(judged=("cell", judged))
-    return xr.merge([base, xr.Dataset(columns, coords), xr.concat(levels, "level")]).assign_attrs(attrs)
+    together = xr.concat(levels, "level")
+    return xr.merge([base, xr.Dataset(columns, coords), together]).assign_attrs(attrs)
 
 
 def _judged(table: xr.Dataset, series: str) -> np.ndarray:

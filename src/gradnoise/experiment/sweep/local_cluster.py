@@ -16,6 +16,8 @@ import jax
 
 PATIENCE = 60.0
 """Seconds in which the scheduler must have started."""
+IDLE = "5 minutes"
+"""Without work for so long, the scheduler ends, and a minute later its workers."""
 COUNT = re.compile(r"--xla_force_host_platform_device_count=\d+")
 HERE = ("--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0")
 """Nothing listens beyond this machine."""
@@ -39,7 +41,7 @@ def local_cluster(num_workers: int | None = None) -> Iterator[str]:
     with TemporaryDirectory(prefix="gradnoise-", ignore_cleanup_errors=True) as folder:
         place = Path(folder) / "scheduler.json"
         file = ("--scheduler-file", str(place))
-        started = [_start("dask_scheduler", *HERE, "--port", "0", "--idle-timeout", "10 minutes", *file)]
+        started = [_start("dask_scheduler", *HERE, "--port", "0", "--idle-timeout", IDLE, *file)]
         try:
             address = _address(place, started[0])
             kept = ("--memory-limit", "0", "--death-timeout", "60", "--local-directory", folder)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,8 +21,8 @@ from gradnoise.measure import hessian_extremes
 from gradnoise.problem import Problem, from_arrays
 
 HOUR = 3600.0
-TIMED, LONGEST = 200, 20_000
-"""Steps that are timed; the most steps of the run at whose end the curvature is measured."""
+TIMED, REPEATS, LONGEST = 200, 4, 20_000
+"""Steps that are timed, how often, the most steps of the run at whose end the curvature is measured."""
 ENDS = ("optimum", "optimum_se", "optimum_low", "optimum_high", "lowest", "lowest_se")
 
 
@@ -45,10 +46,12 @@ def propose(plan: SweepPlan, tree: xr.DataTree, seconds: float) -> dict[str, Any
         cell = cheapest_cell(optimum, T * batches, batches, costs, curvature, momentum)
     except ValueError as error:
         return {**told, "proposal": f"Nothing is proposed: {error}"}
-    limit = "" if curvature is None else f" (rates below {2 * (1 + momentum) / curvature:.3g}, by the curvature at the end)"
+    limit = (
+        "" if curvature is None else f" (rates below {2 * (1 + momentum) / curvature:.3g}, by the curvature at the end)"
+    )
     told["proposal"] = (
-        f"Proposed: learning rate {cell.learning_rate:.3g}, batch size {cell.batch_size:.0f}, T = {T:.3g}. Of {cell.num_candidates} "
-        f"batch sizes at this temperature{limit} it trains fastest here: about {cell.cost:.2g} s a run."
+        f"Proposed: learning rate {cell.learning_rate:.3g}, batch size {cell.batch_size:.0f}, T = {T:.3g}. "
+        f"Batch sizes possible there{limit}: {cell.num_candidates}. It trains fastest here, about {cell.cost:.2g} s a run."
     )
     return {**told, "proposed_learning_rate": cell.learning_rate, "proposed_batch_size": cell.batch_size}
 
@@ -80,19 +83,23 @@ def _costs(plan: SweepPlan, T: float, batches: np.ndarray) -> tuple[np.ndarray, 
     Without a pool: steps in place of seconds, and no curvature.
     """
     problem = problem_of(plan, plan.widths[0] if plan.widths else None)
-    size = plan.num_examples[0] if plan.num_examples else problem.num_pool
+    size = plan.num_examples[0] if plan.num_examples else problem.num_pool or 1
     steps = np.array([math.ceil(plan.epochs(T) * size / batch) for batch in batches])
     if problem.num_pool is None:
         return steps.astype(float), None
     own, key = _one_training_set(problem, min(size, problem.num_pool)), jax.random.key(plan.seed)
     process, start, seconds = sgd(own, weight_decay=plan.weight_decay), own.init(key), []
     for batch in map(int, batches):
-        train(process, start, TIMED, batch, T * batch, key)  # compiles
-        began = time.perf_counter()
-        train(process, start, TIMED, batch, T * batch, key)
-        seconds.append((time.perf_counter() - began) / TIMED)
+        walks = [_seconds(lambda b=batch: train(process, start, TIMED, b, T * b, key)) for _ in range(REPEATS)]
+        seconds.append(min(walks) / TIMED)  # the first compiles
     end = train(process, start, min(int(steps[-1]), LONGEST), int(batches[-1]), T * int(batches[-1]), key)
     return np.array(seconds) * steps, float(hessian_extremes(own, end, memory=plan.memory).largest.value)
+
+
+def _seconds(walk: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    walk()
+    return time.perf_counter() - began
 
 
 def _one_training_set(problem: Problem, size: int) -> Problem:

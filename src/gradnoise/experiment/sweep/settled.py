@@ -14,7 +14,7 @@ CELL = ("learning_rate", "batch_size", "num_examples", "width", "variant", "temp
 FEWEST, CALM = 8, 16
 """Records after the start below which nothing is judged; the fewest of a window, where half a run has so many."""
 SMALL = 0.05
-"""A loss that changes by less of itself over the window has settled, though its slope be seen."""
+"""A loss has settled, though its slope be seen, if it changes by less of itself and of its way from the start."""
 
 
 def settled(runs: xr.Dataset, num_pool: int | None = None) -> xr.Dataset:
@@ -25,9 +25,10 @@ def settled(runs: xr.Dataset, num_pool: int | None = None) -> xr.Dataset:
     the test loss is that of a pool that holds the N distinct training examples; test figures are then those of the other
     M - N examples, to the last digit: train + (pool - train) M/(M - N).
 
-    `flat` (cell, seed): 1 where train and test loss show no slope over the window, or change by less than 5 %, 0 where one
-    does more, NaN where a larger change cannot be told from noise. `failed` (cell): runs that diverged, or ended no better than they began. What a cell is stands in its
-    coordinates; `series` names what it belongs to: variant, width and N, as far as they vary.
+    `flat` (cell, seed): 1 where train and test loss show no slope over the window, or change by less than 5 % of themselves
+    and of their way from the start, 0 where one does more, NaN where a larger change cannot be told from noise. `failed`
+    (cell): runs that diverged, or ended no better than they began. What a cell is stands in its coordinates; `series` names
+    what it belongs to: variant, width and N, as far as they vary.
 
     >>> from gradnoise.experiment.sweep import sweep
     >>> plan = {"problem": "mean-estimation", "learning_rates": [0.1, 0.2], "num_examples": 16, "seeds": 3}
@@ -36,7 +37,7 @@ def settled(runs: xr.Dataset, num_pool: int | None = None) -> xr.Dataset:
 
     Raises ValueError for fewer than 8 records.
 
-    Source: Gomez-Uribe, "Studying Generalization Through Data Averaging", experiments; dynamics.md B5.
+    Source: Gomez-Uribe, "Studying Generalization Through Data Averaging", experiments; docs/theory/temperature_protocol.md.
     """
     records = runs.sizes["record"] - 1
     if records < FEWEST:
@@ -126,12 +127,14 @@ def _ends(series: Mapping[str, np.ndarray], window: int) -> tuple[np.ndarray, np
         kept = trim_spikes(runs["train_loss"], window).kept
     values = [np.asarray(steady_median(table, kept, window).value).reshape(shape) for table in runs.values()]
     places = [list(runs).index(name) for name in ("train_loss", "test_loss")]
-    flat = np.min([_still(list(runs.values())[k], values[k].ravel(), kept, window) for k in places], axis=0)
+    scales = [np.minimum(np.abs(values[k]), np.abs(list(series.values())[k][..., 0] - values[k])) for k in places]
+    still = [_still(list(runs.values())[k], s.ravel(), kept, window) for k, s in zip(places, scales, strict=True)]
+    flat = np.min(still, axis=0)
     return np.stack(values), flat.reshape(shape)
 
 
-def _still(runs: np.ndarray, level: np.ndarray, kept: np.ndarray | None, window: int) -> np.ndarray:
+def _still(runs: np.ndarray, scale: np.ndarray, kept: np.ndarray | None, window: int) -> np.ndarray:
     """1, 0 or NaN for each run: see `flat` of `settled`."""
     found = converged(runs, kept, window)
-    small = np.abs(found.change.value) < SMALL * np.abs(level)
+    small = np.abs(found.change.value) < SMALL * scale
     return np.where(small, 1.0, np.where(np.isfinite(found.p), found.flat.astype(float), math.nan))

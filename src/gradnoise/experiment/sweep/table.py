@@ -29,8 +29,8 @@ def sweep_tree(plan: SweepPlan, chunks: Sequence[Chunk], found: Mapping[str, xr.
     tables = [found[chunk.name] for chunk in chunks]
     series = {str(name): tables[0][name].dims for name in tables[0].data_vars}
     values = {name: (dims, np.concatenate([table[name].values for table in tables])) for name, dims in series.items()}
-    devices = sorted({f"{one.attrs['num_devices']} x {one.attrs['device']}" for one in found.values()})
-    table = xr.Dataset(values, _labels(chunks), {**_facts(plan), "devices": devices})
+    devices = {f"{one.attrs['num_devices']} x {one.attrs['device']}" for one in found.values()}
+    table = xr.Dataset(values, _labels(chunks), {**_facts(plan), "devices": ", ".join(sorted(devices))})
     problem = problem_of(plan, plan.widths[0] if plan.widths else None)
     told = {
         "problem": problem.name, "setting": problem.setting, "num_pool": problem.num_pool, "sampling": plan.sampling,

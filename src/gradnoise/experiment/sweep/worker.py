@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 import gradnoise
+from gradnoise.experiment.sweep.cells import Chunk
 from gradnoise.experiment.sweep.config import SweepPlan
 from gradnoise.experiment.sweep.problems import problem_of
 from gradnoise.experiment.sweep.run import do_chunk
@@ -57,8 +58,8 @@ def differences(there: Origins, here: Origins) -> list[str]:
     return told
 
 
-def do_pickled(plan: bytes, chunk: bytes, here: Origins) -> xr.Dataset:
-    """The table of a pickled chunk of a pickled plan; `here` are the origins where the sweep is.
+def do_on_worker(plan: bytes, chunk: Chunk, here: Origins) -> xr.Dataset:
+    """The table of a chunk of a pickled plan; `here` are the origins where the sweep is.
 
     Raises ValueError, one sentence, if this worker has other versions or another problem.
     """
@@ -69,7 +70,7 @@ def do_pickled(plan: bytes, chunk: bytes, here: Origins) -> xr.Dataset:
             f"a worker of the cluster differs ({'; '.join(told)}), expected the same packages, code and data on all "
             "machines. Start the workers from the environment and folder of the sweep."
         )
-    return do_chunk(settings, pickle.loads(chunk))
+    return do_chunk(settings, chunk)
 
 
 @lru_cache(maxsize=2)

@@ -64,10 +64,8 @@ def overfitting_limit(
     _checks.one_of("sampling", sampling, ("fixed", "reshuffle"))
     h, noise = np.asarray(eigenvalues, dtype=float), np.asarray(variances, dtype=float)
     _check_stable(h, learning_rate)
-    fresh, cycle = (
-        learning_rate * noise / (2 * batch_size * (2 - learning_rate * h)),
-        (1 - learning_rate * h) ** columns,
-    )
+    fresh = learning_rate * noise / (2 * batch_size * (2 - learning_rate * h))
+    cycle = (1 - learning_rate * h) ** columns
     if sampling == "fixed":
         return float(np.sum(fresh * (1 + cycle) / (learning_rate * h * geometric(learning_rate * h, columns))))
     return float(np.sum(fresh + noise / (num_examples * h) * cycle / (1 + cycle)))
@@ -103,7 +101,7 @@ def geometric(slope: np.ndarray, terms: int) -> np.ndarray:
 
 def _squares(kind: str, slope: np.ndarray, spacetime: Spacetime) -> np.ndarray:
     """sum over classes of (sum over their steps of k^{steps since})^2, in terms of geometric sums."""
-    steps, double = spacetime.num_steps, 1 - (1 - slope) ** 2
+    steps, double = spacetime.num_steps, slope * (2 - slope)  # 1 - k^2
     if kind == "fresh":
         return geometric(double, steps)
     if kind == "same":
@@ -118,7 +116,7 @@ def _squares(kind: str, slope: np.ndarray, spacetime: Spacetime) -> np.ndarray:
                 "Truncate at a multiple, or use predict_resummed."
             )
         return geometric(double, columns) * geometric(cycle, epochs) ** 2
-    whole = geometric(slope, columns) ** 2 * geometric(1 - (1 - cycle) ** 2, epochs)
+    whole = geometric(slope, columns) ** 2 * geometric(cycle * (2 - cycle), epochs)
     return geometric(slope, cut) ** 2 + (1 - slope) ** (2 * cut) * whole
 
 

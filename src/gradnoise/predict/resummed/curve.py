@@ -49,8 +49,10 @@ def negative(eigenvalues: Any) -> np.ndarray:
     return values[values < -_rounding(values)]
 
 
-def domain_sentence(eigenvalues: Any, learning_rate: float, momentum: float) -> str:
+def domain_sentence(eigenvalues: Any, learning_rate: float, momentum: float, num_left: int = 0) -> str:
     """Which curvatures let the sums converge as the run gets longer: 0 < eta h < 2 (1 + momentum).
+
+    `num_left` directions besides were taken as flat.
 
     >>> domain_sentence([-0.5, 0.0, 1.0], learning_rate=0.1, momentum=0.0)
     '1 of 3 curvatures is negative, the lowest -0.5: there the sums grow; 1 of 3 is zero: there noise spreads for ever'
@@ -69,9 +71,14 @@ def domain_sentence(eigenvalues: Any, learning_rate: float, momentum: float) -> 
         )
     for place in range(1, len(told)):
         told[place] = told[place].replace(f" {'curvatures' if len(values) > 1 else 'curvature'}", "", 1)
-    if told:
-        return "; ".join(told)
-    return f"0 < eta h < {end:g} for all {len(values)} curvatures: the sum converges however long the run"
+    if not told:
+        every = f"all {len(values)} curvatures" if len(values) > 1 else "the one curvature"
+        told.append(f"0 < eta h < {end:g} for {every}: the sum converges however long the run")
+    if num_left:
+        told.append(
+            f"{num_left} more directions were taken as flat, which holds for as long as truncation_error is small"
+        )
+    return "; ".join(told)
 
 
 def _some(count: int, values: np.ndarray) -> str:

@@ -41,13 +41,13 @@ def diagram_curve(
     A diagram with its root alone goes into test and train loss, one with a tied root, times 1/N, into train loss and, with
     the other sign, into the gap. Held out, its root is measured over other examples for test than for train.
     """
-    signs = {"test": (1, 0), "train": (0, 1), "gap": (1, -1), "displacement": (0, 0)}[target]
-    over_test, over_pool = signs
+    over_test, over_pool = {"test": (1, 0), "train": (0, 1), "gap": (1, -1), "displacement": (0, 0)}[target]
 
     def mean(order: int) -> np.ndarray:
         """The root's tensor in the target: over test examples, over the pool, or one less the other."""
         test = tensors.root(order, tensors.is_held_out) if over_test else 0.0
-        return np.asarray(over_test * test + over_pool * (tensors.root(order) if over_pool else 0.0))
+        pool = over_pool * tensors.root(order) if over_pool else 0.0
+        return np.asarray(test + pool)
 
     is_vector = target == "displacement"
     shape = (spacetime.num_steps + 1, tensors.num_weights) if is_vector else (spacetime.num_steps + 1,)
@@ -55,11 +55,8 @@ def diagram_curve(
     for diagram in diagrams:
         order = len(diagram.children(diagram.root))
         if diagram.is_root_tied:
-            total += (
-                over_pool
-                / spacetime.num_examples
-                * embedding_sum(diagram, spacetime, edge, tensors, tensors.root_noise(order))
-            )
+            share = over_pool / spacetime.num_examples
+            total += share * embedding_sum(diagram, spacetime, edge, tensors, tensors.root_noise(order))
         else:
             total += embedding_sum(diagram, spacetime, edge, tensors, None if is_vector else mean(order))
     return total

@@ -29,8 +29,8 @@ class Drift(Estimate):
 
     Across the valley (`curved`, (P, c), the eigenvectors of H) the pull back balances it: there the mean settles at
     `displacement` (P,), v/(eta h). Along flat directions, orthogonal to these, it is a steady velocity: `along_valley` (P,)
-    is its part there. Where a curvature is negative the point is no minimum: Sigma leaves those directions out,
-    `negative_eigenvalues` has them.
+    is its part there. Where a curvature is negative the point is no minimum: Sigma leaves those directions out, and the
+    mean runs away from `displacement`; `negative_eigenvalues` has them.
     """
 
     along_valley: Any = 0.0

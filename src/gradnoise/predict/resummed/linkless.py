@@ -25,7 +25,7 @@ def linkless_diagrams(excess_power: int = 1, root_tied: bool = False) -> tuple[D
     """The linkless diagrams D of power(D) <= excess_power, root alone or (`root_tied`) in a part; at least one edge.
 
     At most 4 excess_power - 1 edges: tied nodes and untied leaves are at most 2 excess_power together, and untied nodes with
-    several children fewer than leaves. Raises ValueError unless
+    several children fewer than leaves. Power 0 has none, for every tree has a leaf. Raises ValueError unless
     0 <= excess_power <= 2.
 
     >>> [str(diagram) for diagram in linkless_diagrams(1)]

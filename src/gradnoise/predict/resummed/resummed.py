@@ -46,7 +46,7 @@ def predict_resummed(
     >>> curve.value                                             # (1/2)(eta/(2 - eta)) (1 - (1 - eta)^(2T))
     array([0.        , 0.125     , 0.15625   , 0.1640625 , 0.16601562])
     >>> curve.domain
-    '0 < eta h < 2 for all 1 curvatures: the sum converges however long the run'
+    '0 < eta h < 2 for the one curvature: the sum converges however long the run'
 
     Raises ValueError without a pool, for targets, ranks and sizes that do not go together; TypeError for other types.
 
@@ -57,10 +57,8 @@ def predict_resummed(
     _checks.one_of("target", target, TARGETS)
     if not isinstance(spacetime, Spacetime):
         raise TypeError(f"spacetime is {type(spacetime).__name__}, expected Spacetime. Give Spacetime(100, 10), say.")
-    rate, mass = (
-        _checks.number("learning_rate", learning_rate, minimum=0),
-        _checks.number("momentum", momentum, 0, below=1),
-    )
+    rate = _checks.number("learning_rate", learning_rate, minimum=0)
+    mass = _checks.number("momentum", momentum, 0, below=1)
     power = _checks.integer("excess_power", excess_power, minimum=0, maximum=MOST_POWER)
     with jax.enable_x64(True):
         probe_problem(problem, params, pool)
@@ -68,8 +66,9 @@ def predict_resummed(
         found_kinks = kinks(problem, params)
     setting = Setting(problem, params, spacetime, rate, mass, target, power)
     found = complete_curve(setting) if rank is None else limited_curve(setting, rank)
+    num_left = sum(np.size(leaf) for leaf in jax.tree.leaves(params)) - len(found.eigenvalues)
     return ResummedCurve(
         found.curve, np.zeros(found.curve.shape), _tree.num_examples(pool), None, found.diagrams, found.error,
-        np.sort(found.eigenvalues), domain_sentence(found.eigenvalues, rate, mass), found_kinks, target, rate, spacetime,
-        power, rank, problem.setting, problem.name, (("momentum", mass), ("weight_decay", problem.weight_decay)),
+        np.sort(found.eigenvalues), domain_sentence(found.eigenvalues, rate, mass, num_left), found_kinks, target, rate,
+        spacetime, power, rank, problem.setting, problem.name, (("momentum", mass), ("weight_decay", problem.weight_decay)),
     )  # fmt: skip

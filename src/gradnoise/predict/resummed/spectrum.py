@@ -37,18 +37,19 @@ class Rest(NamedTuple):
 def spectral_tables(problem: Problem, params: Params, rank: int) -> tuple[Tables, Rest]:
     """Tables of the `rank` most curved directions and, as one more direction of curvature 0, of the rest.
 
-    For a measured function that is the loss over the pool. Call it outside `jax.enable_x64(True)`.
+    For a measured function that is the loss over the pool; of the gradient along each direction only the size is known.
+    Call it outside `jax.enable_x64(True)`.
     """
     values = diagram_values(problem, params, max_order=2)
     known = {name: float(values[_diagram(text)].value) for name, text in VALUES.items()}
     gradients = example_gradients(problem, params, caller="predict_resummed")
     eigenvalues, vectors = leading_curvatures(problem, params, rank)
-    slopes, noise = (vectors.T @ gradients.mean) ** 2, _noise_along(gradients, vectors)
-    rest_slope, rest_noise = max(known["GG"] - slopes.sum(), 0.0), max(known["C"] - noise.sum(), 0.0)
+    squares, noise = (vectors.T @ gradients.mean) ** 2, _noise_along(gradients, vectors)
+    rest_slope, rest_noise = max(known["GG"] - squares.sum(), 0.0), max(known["C"] - noise.sum(), 0.0)
     root = Root(
         known["loss"],
-        linear=np.append(slopes, rest_slope),
-        quadratic=np.append(slopes * eigenvalues, known["GHG"] - slopes @ eigenvalues),
+        linear=np.append(squares, rest_slope),
+        quadratic=np.append(squares * eigenvalues, known["GHG"] - squares @ eigenvalues),
         noise=np.append(noise * eigenvalues, known["CH"] - noise @ eigenvalues),
         slope=np.zeros(rank + 1),
         tied=np.append(noise, rest_noise),

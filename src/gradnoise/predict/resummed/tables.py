@@ -46,7 +46,8 @@ class Forces(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """Eigenvalues of H (m,), its eigenvectors (P, m), pairs of directions, and all tables of two roots."""
+    """Eigenvalues of H (m,), its eigenvectors (P, m), the mean gradient along them (m,), pairs of directions (q,), and all
+    tables of two roots."""
 
     eigenvalues: np.ndarray
     vectors: np.ndarray
