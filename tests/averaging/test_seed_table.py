@@ -38,3 +38,4 @@ def test_resampled_means_have_the_covariance_that_the_columns_show(rng):
 def test_a_table_without_spread_has_that_of_rounding():
     eps = np.finfo(float).eps
     assert run_spread(np.array([1.0, 2.0]), np.full((2, 3), 4.0)).tolist() == [4 * eps, 4 * eps]
+    assert run_spread(np.array([1.0, 2.0]), np.zeros((2, 3))).tolist() == [eps, eps]

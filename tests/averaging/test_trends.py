@@ -106,6 +106,12 @@ def test_losses_that_are_all_equal_are_undecided_without_a_warning():
     assert optimum_trend(T, np.ones((len(T), 3))).verdict == "undecided"
 
 
+@pytest.mark.filterwarnings("error")
+def test_losses_that_are_all_zero_pass_nothing_and_give_no_warning():
+    for trend in (gap_trend, optimum_trend, train_loss_trend):
+        assert trend(T, np.zeros((len(T), 3))).verdict != "pass"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("common", [0.0, 0.03])
 @pytest.mark.parametrize("seeds", [3, 8])

@@ -111,6 +111,7 @@ def test_a_step_draws_independent_standard_normal_numbers(getkey):
     assert np.all(np.abs(products) < 4.5 / np.sqrt(count))
 
 
+@pytest.mark.slow
 def test_a_population_gives_independent_batches_whatever_the_sampling(getkey):
     """One batch of the whole training set has no noise, one of so many fresh draws from the population has."""
     problem, start = five_points(), five_points().init(None)

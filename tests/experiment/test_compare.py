@@ -111,6 +111,7 @@ def logistic_setting(getkey, num_replicas, rates, controlled, max_order=3):
     return values, found
 
 
+@pytest.mark.slow
 def test_control_variates_leave_the_mean_and_shrink_the_error(getkey):
     """Against 16 times as many plain replicas: the adjusted mean is within 4 standard errors, its error 5 times less."""
     _, (adjusted,) = logistic_setting(getkey, 500, [0.01], controlled=True, max_order=1)

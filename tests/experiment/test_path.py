@@ -38,6 +38,7 @@ def finished():
     return group(SMALL)
 
 
+@pytest.mark.slow
 def test_the_curves_are_those_of_predict_path_with_momentum_and_decay(finished):
     job = Job(small_problem(), SMALL, quiet)
     path = gn.predict_path(job.problem, job.params, gn.Spacetime(96, 4), 0.5, momentum=0.5, weight_decay=0.1)

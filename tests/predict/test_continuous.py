@@ -40,6 +40,7 @@ def test_the_sdes_c_h_term_is_sgds_and_its_discretization_term_is_missing():
     assert gn.coefficient(fork, grid) == sde_coefficient(fork, 3, 2) == Fraction(9, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["logistic", "two_weights"])
 def test_by_number_of_parts_the_top_column_of_sgd_is_the_odes(name):
     """At fixed physical time learning_rate T, refining the steps leaves the diagrams without ties, at their volumes."""

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy import optimize, stats
+from scipy import stats
 
 from gradnoise import _checks
+from gradnoise.averaging.noisy_squares import NoisySquares
 from gradnoise.averaging.seed_table import Table, first_rows, runs_by_temperature
 
 CLOSE = 0.25
 """Spread within a temperature below so much of that between temperatures is a collapse."""
-FAR = 1e4
-"""A sum of squares above so many times its degrees of freedom has a root that is as good as normal."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Collapse:
     """Spread of cells within a temperature against that between temperatures; see `collapse_in_temperature`."""
 
     F: float
-    """Mean square of cells within temperatures over that of the seeds."""
+    """Mean square of cells within temperatures over that of cells and seeds there."""
     p: float
     """Of an F as large where all cells of a temperature have one mean."""
     degrees_of_freedom: tuple[int, int]
@@ -58,20 +57,25 @@ class Collapse:
 def collapse_in_temperature(temperature: ArrayLike, values: ArrayLike, level: float = 0.95) -> Collapse:
     """Nested analysis of variance: temperatures, cells (learning rate, batch size) within them, seeds across all cells.
 
-        y_cs = mean_c + u_s + e_cs        F = [S sum_c (ybar_c - ybar_T(c))^2 / (C - K)] / [sum e_cs^2 / ((C - 1)(S - 1))]
+        y_cs = mean_c + u_s + w_Ts + e_cs
+        F = [S sum_c (ybar_c - ybar_T(c))^2 / (C - K)] / [sum (y_cs - ybar_c - ybar_Ts + ybar_T)^2 / ((C - K)(S - 1))]
 
     `temperature` (cell,), `values` (cell, seed) with K distinct temperatures and C > K cells. A seed may shift all cells
-    (u_s: shared training sets and batches). For normal e of one variance F has Fisher's law with these degrees of freedom
-    if cells of a temperature have equal means. The ratio of spreads: for a given error variance both sums of squares are
-    noncentral chi-squared, which gives intervals of their true parts; the interval is the union over a chi-squared
-    interval of the variance, each of the three at a third of the error, and so holds its level.
+    (u_s: shared training sets and batches), and those of one temperature alike (w_Ts). For normal e of one variance F has
+    Fisher's law with these degrees of freedom if cells of a temperature have equal means, whatever u and w. Temperatures
+    are compared with the mean square of seed x temperature, (K - 1)(S - 1) degrees of freedom, which holds w and e.
+    The ratio of spreads: for a given variance of its noise each sum of squares is noncentral chi-squared, which gives an
+    interval of its true part, united over an interval of the variance, each of the four at a quarter of the error. With
+    temperatures of unequally many cells the noise of their means has no one variance: its interval is widened by the
+    largest number of cells over the smallest on both sides, which holds those of all directions.
 
-    >>> table = np.array([[1.0, 1.1, 0.9], [1.1, 1.0, 1.2], [4.0, 4.2, 4.1], [4.1, 4.0, 4.3]])
-    >>> found = collapse_in_temperature([1.0, 1.0, 2.0, 2.0], table)
+    >>> table = np.array([[1.0, 1.1, 0.9], [1.1, 1.0, 1.2], [4.0, 4.2, 4.1], [4.1, 4.0, 4.3], [8.1, 8.0, 8.2], [8, 8, 8.1]])
+    >>> found = collapse_in_temperature([1.0, 1.0, 2.0, 2.0, 4.0, 4.0], table)
     >>> round(found.F, 2), round(found.p, 2), found.verdict
     (0.53, 0.62, 'collapses')
 
-    Raises ValueError for fewer than 2 temperatures or seeds, one cell at every temperature, NaN, a level outside (0, 1).
+    Raises ValueError for fewer than 2 temperatures or seeds, one cell at every temperature, seeds that differ by the same
+    in all cells of a temperature, NaN, a level outside (0, 1).
 
     Source: Fisher's analysis of variance; docs/theory/temperature_protocol.md, "Collapse".
     """
@@ -84,79 +88,44 @@ def collapse_in_temperature(temperature: ArrayLike, values: ArrayLike, level: fl
             f"The {cells} cells have {groups} temperatures, expected at least 2 and several cells at one of them. "
             "Scale learning rate and batch size together for further cells."
         )
-    inside, outside, error = _sums_of_squares(table, starts)
-    freedom = cells - groups, (cells - 1) * (seeds - 1)
-    variance = error / freedom[1]
-    if not variance > (np.finfo(float).eps * np.abs(table).max()) ** 2:
-        raise ValueError("The seeds of a cell do not differ. Give runs with different seeds.")
-    per_cell, per_group = 1 / (seeds * freedom[0]), groups / (seeds * cells * (groups - 1))
-    low, high = _ratio_interval((inside, freedom[0]), (outside, groups - 1), (error, freedom[1]), level)
+    inside, outside = _parts(table, starts)
+    per_cell, per_group = 1 / (seeds * (cells - groups)), groups / (seeds * cells * (groups - 1))
+    (inside_low, inside_high), (outside_low, outside_high) = (x.interval((1 + level) / 2) for x in (inside, outside))
     scale = per_cell / per_group
-    F = inside / freedom[0] / variance
+    F = inside.squares / inside.freedom / inside.variance
     return Collapse(
         F,
-        float(stats.f.sf(F, *freedom)),
-        freedom,
-        math.sqrt(per_cell * max(inside - freedom[0] * variance, 0.0)),
-        math.sqrt(per_group * max(outside - (groups - 1) * variance, 0.0)),
-        math.sqrt(scale * low),
-        math.sqrt(scale * high),
+        float(stats.f.sf(F, inside.freedom, inside.error_freedom)),
+        (inside.freedom, inside.error_freedom),
+        math.sqrt(per_cell * inside.true_squares),
+        math.sqrt(per_group * outside.true_squares),
+        math.sqrt(scale * inside_low / outside_high) if outside_high > 0 else 0.0,
+        math.sqrt(scale * inside_high / outside_low) if outside_low > 0 else math.inf,
         level,
     )
 
 
-def _sums_of_squares(table: Table, starts: np.ndarray) -> tuple[float, float, float]:
-    """Of cells within temperatures, of temperatures, of what cells and seeds leave; a square counts once a run."""
-    cells, seeds = table.shape
+def _parts(table: Table, starts: np.ndarray) -> tuple[NoisySquares, NoisySquares]:
+    """Cells within temperatures, and temperatures; a square counts once a run."""
+    (cells, seeds), groups = table.shape, len(starts)
     counts = np.diff(starts, append=cells)
-    means = table.mean(axis=1)
-    levels = np.add.reduceat(means, starts) / counts
-    residual = table - means[:, None] - table.mean(axis=0) + table.mean()
-    inside = seeds * np.square(means - np.repeat(levels, counts)).sum()
-    outside = seeds * (counts * np.square(levels - means.mean())).sum()
-    return float(inside), float(outside), float(np.square(residual).sum())
+    levels = np.add.reduceat(table, starts) / counts[:, None]
+    cell_effects, level_effects = table - np.repeat(levels, counts, axis=0), levels - table.mean(axis=0)
+    rounding = (np.finfo(float).eps * np.abs(table).max()) ** 2
 
+    def part(effects: Table, weights: np.ndarray, freedom: int, uneven: float) -> NoisySquares:
+        means = effects.mean(axis=1)
+        squares = seeds * weights @ np.square(means)
+        error = weights @ np.square(effects - means[:, None]).sum(axis=1)
+        return NoisySquares(float(squares), freedom, max(float(error), cells * rounding), freedom * (seeds - 1), uneven)
 
-def _ratio_interval(
-    inside: tuple[float, int], outside: tuple[float, int], error: tuple[float, int], level: float
-) -> tuple[float, float]:
-    """Of the ratio of two sums of squares without their noise; each pair is a sum of squares and degrees of freedom."""
-    tail = (1 - level) / 6
-    quantiles = stats.chi2.ppf([1 - tail, tail], error[1])
-    low, high = math.inf, 0.0
-    for variance in np.geomspace(error[0] / quantiles[0], error[0] / quantiles[1], 5):
-        ends, others = (noncentrality_interval(x / variance, k, 1 - 2 * tail) for x, k in (inside, outside))
-        low = min(low, ends[0] / others[1] if others[1] > 0 else 0.0)
-        high = max(high, ends[1] / others[0] if others[0] > 0 else math.inf)
-    return low, high
-
-
-def noncentrality_interval(sum_of_squares: float, freedom: int, level: float) -> tuple[float, float]:
-    """All noncentralities whose chi-squared law does not put `sum_of_squares` in a tail of (1 - level)/2.
-
-    Far from zero, above 1e4 k, the root of the sum of squares is as good as normal: (sqrt(x) -+ z)^2 - (k - 1).
-
-    >>> noncentrality_interval(30.0, 1, 0.95)                             # (sqrt(30) -+ 1.96)^2
-    (12.4, 55.3)
-    """
-    tail = (1 - level) / 2
-    if sum_of_squares > FAR * freedom:
-        root, z = math.sqrt(sum_of_squares), float(stats.norm.isf(tail))
-        return (root - z) ** 2 - (freedom - 1), (root + z) ** 2 - (freedom - 1)
-
-    def above(noncentrality: float) -> float:
-        if noncentrality == 0:
-            return float(stats.chi2.sf(sum_of_squares, freedom))
-        return float(stats.ncx2.sf(sum_of_squares, freedom, noncentrality))
-
-    def reach(share: float) -> float:
-        if above(0.0) >= share:
-            return 0.0
-        far = 4 * (sum_of_squares + freedom) + 30
-        found = optimize.root_scalar(lambda noncentrality: above(noncentrality) - share, bracket=(0.0, far))
-        return found.root
-
-    return reach(tail), reach(1 - tail)
+    inside = part(cell_effects, np.ones(cells), cells - groups, 1.0)
+    if not inside.error > inside.error_freedom * cells * rounding:
+        raise ValueError(
+            "The seeds of a cell do not differ, or by the same in all cells of a temperature. Give runs with batches of "
+            "their own."
+        )
+    return inside, part(level_effects, counts, groups - 1, counts.max() / counts.min())
 
 
 def momentum_excess(learning_rate: ArrayLike, curvature: float, momentum: float) -> Float[np.ndarray, "..."]:

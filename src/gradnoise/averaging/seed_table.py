@@ -72,13 +72,13 @@ def run_spread(temperature: Row, table: Table) -> Row:
 
     A power of the temperature, sd = s T^q, fitted to the squares of y - row mean - column mean + mean, which have
     (S - 1)(k - 1)/k degrees of freedom a row: few seeds give no spread of their own row that one could divide by.
-    Where a row has no spread at all, the common one of all rows, and at least that of rounding.
+    Where a row has no spread at all, the common one of all rows, and at least that of rounding (for zeros, of rounding 1).
     """
     rows, seeds = table.shape
     residual = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
     freedom = (seeds - 1) * (rows - 1) / rows
     variance = np.square(residual).sum(axis=1) / freedom
-    rounding = np.finfo(float).eps * max(float(np.abs(table).max()), np.finfo(float).tiny)
+    rounding = np.finfo(float).eps * (float(np.abs(table).max()) or 1.0)
     if np.any(variance <= rounding**2) or np.ptp(temperature) == 0:
         return np.full(rows, max(math.sqrt(variance.mean()), rounding))
     logs = np.log(variance) - special.digamma(freedom / 2) + math.log(freedom / 2)

@@ -102,6 +102,7 @@ def test_two_reshuffled_epochs_of_a_given_set_are_exact_over_all_576_schedules(m
     assert_one_loop_is_exact(PLAIN, PARAMS, gn.Spacetime(4, 1, 2, "reshuffle"), "given", 0.5, {}, method)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("training_set", "spacetime"),
     [("given", gn.Spacetime(4, 2, 2, "reshuffle")), ("drawn", gn.Spacetime(2, 1, 2, "reshuffle"))],
@@ -133,6 +134,7 @@ def test_the_dense_form_is_the_mean_over_every_row(name, spacetime, training_set
     assert_close(rows.path_weights, dense.path_weights)
 
 
+@pytest.mark.slow
 def test_weight_decay_is_the_penalty_left_out_of_the_measured_loss():
     decay, spacetime = 0.3, gn.Spacetime(4, 2, 2, "reshuffle")
 
@@ -176,6 +178,7 @@ def adjoint_coefficient(problem, params, rates):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["three_weights", "held_out"])
 def test_one_epoch_backwards_gives_the_same_coefficient(name):
     """The adjoint of loop.md, in numpy, with a rate for each weight: 1e-12."""

@@ -62,7 +62,7 @@ def sweep(
     Raises TypeError or ValueError, one sentence, for a plan that is impossible, before anything is run or written, and
     for the store of another sweep; OSError, one sentence, if the store cannot be written: what is finished stays.
 
-    Source: the protocol of Gomez-Uribe, "Studying Generalization Through Data Averaging" (docs/theory/temperature_protocol.md).
+    Source: Gomez-Uribe, "Studying Generalization Through Data Averaging"; docs/theory/temperature_protocol.md.
     """
     plan = read_plan(plan)
     everything = chunks(plan)
