@@ -1,4 +1,4 @@
-# Two commands: `make report` (install, run the main job on the digits, write the page) and `make test`.
+# Two commands: `make report` (install, run the main job and a sweep on the digits, write the pages) and `make test`.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -12,6 +12,7 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
 report: $(VENV)/installed
 	$(BIN)/gradnoise report --out $(OUT)
+	$(BIN)/gradnoise sweep --out $(OUT)/temperature
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile

@@ -1,6 +1,7 @@
 """A sweep holds the runs that its plan names: as simulated one by one, paired by seed, labelled, of stated length."""
 
 import pickle
+import time
 
 import jax
 import numpy as np
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 import gradnoise as gn
 from experiment.small_sweep import PLAN, PROBLEM, assert_same_bits
 from gradnoise.dynamics import sgd, simulate
+from gradnoise.dynamics.cost import SimulationCost
 from gradnoise.experiment.sweep import estimate, read_plan, sweep
-from gradnoise.experiment.sweep.cells import Run, cells, chunks, cut
+from gradnoise.experiment.sweep.cells import Run, cells, chunks, cut, temperature
+from gradnoise.experiment.sweep.cost import cost_of
 from gradnoise.experiment.sweep.run import do_chunk
 from gradnoise.results import validate
 from gradnoise.schedules import quarter_cosine
@@ -213,6 +216,35 @@ def test_the_cost_names_cells_runs_and_chunks_before_anything_runs():
     assert cost.num_replicas_needed == 6
     assert cost.seconds > 0
     assert "cells: 3, seeds: 2, runs: 6 of 12 steps, chunks of runs: 3, shapes to compile: 1" in cost.notes
+
+
+def test_a_shape_is_compiled_once_in_the_cost_however_many_chunks_it_has(monkeypatch):
+    plan, calls = read_plan({**PLAN, "batch_sizes": [1, 2]}), []
+
+    def timed(plan, chunk):
+        calls.append(chunk.shape)
+        return SimulationCost((chunk.shape not in calls[:-1]) * 3.0 + 0.1 * chunk.shape.batch_size, 7)
+
+    monkeypatch.setattr("gradnoise.experiment.sweep.cost._timed", timed)
+    todo = chunks(plan)
+    assert [chunk.shape.batch_size for chunk in todo] == [1, 1, 1, 2, 2, 2]
+    assert cost_of(plan, todo) == pytest.approx((2 * 3.0 + 3 * 0.1 + 3 * 0.2, 7, 6.0))
+
+
+@pytest.mark.slow
+def test_the_seconds_of_many_chunks_of_one_shape_are_those_it_takes_within_a_factor():
+    plan = read_plan({**PLAN, "seeds": 20, "reference_epochs": 2000})
+    cost = cost_of(plan, chunks(plan))
+    began = time.perf_counter()
+    sweep(plan)  # compiled by the estimate
+    assert 0.25 < (cost.seconds - cost.setting_up) / (time.perf_counter() - began) < 4
+
+
+def test_a_cell_that_only_rounding_puts_above_the_cap_is_run_at_the_cap():
+    plan = read_plan({"temperatures": [0.1, 0.11], "batch_sizes": [8, 12], "learning_rate_cap": 1.2})
+    assert 0.1 * 12 > 1.2
+    assert plan.rates(12) == (1.2,)
+    assert temperature(plan.rates(12)[0], 12) == temperature(plan.rates(8)[0], 8) == 0.1
 
 
 LARGE = gn.from_arrays(lambda w, x: (w - x) ** 2, lambda key: np.float32(0), np.arange(100.0), "line")

@@ -1,14 +1,19 @@
 """Advice from a sweep: nothing good is dropped early, the proposal is a cell of the optimum, its interval covers."""
 
+import sys
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiment.synthetic_sweep import RECORDS, TEMPERATURES, changed, sweep_results
 from gradnoise.averaging import FittedOptimum, interval_after
+from gradnoise.dynamics import sgd
 from gradnoise.estimate import Estimate
-from gradnoise.experiment.sweep import advise, read_plan, sweep
-from gradnoise.experiment.sweep.advise import coarse_grid, temperatures_to_continue
+from gradnoise.experiment.sweep import advise, proposal, read_plan, sweep
+from gradnoise.experiment.sweep.advise import _of, _rounds, _seeds, coarse_grid, temperatures_to_continue
+from gradnoise.experiment.sweep.cells import cells
+from gradnoise.experiment.sweep.cost import SweepCost
 from gradnoise.experiment.sweep.judge import statements
 from gradnoise.experiment.sweep.proposal import HOUR, of_an_hour
 from gradnoise.experiment.sweep.settled import settled
@@ -76,6 +81,68 @@ def test_a_coarse_grid_ends_where_the_smallest_batch_has_the_rate_one_over_the_c
     assert plan.temperatures[-1] == pytest.approx(1.0, rel=0.05)  # the curvature of the loss is 1, the batch 1
     assert plan.learning_rate_cap == pytest.approx(2.0, rel=1e-6)
     assert plan.temperatures[0] == pytest.approx(1 / 200, rel=0.05)
+
+
+def test_the_highest_temperature_of_a_coarse_grid_is_not_rounded_above_the_cap():
+    plan = coarse_grid(read_plan({**PLAN, "temperatures": 1.0, "batch_sizes": [8], "learning_rate_cap": 0.47}))
+    assert plan.temperatures[-1] == 0.058  # 0.47 / 8 = 0.05875
+    assert len(plan.rates(8)) == 8
+
+
+def test_temperatures_of_many_digits_are_found_again_and_those_above_the_cap_are_named_so():
+    temperatures = np.geomspace(0.003, 0.05, 5).tolist()
+    plan = read_plan({**PLAN, "temperatures": temperatures, "batch_sizes": [2, 3], "learning_rate_cap": 0.05})
+    ran = [cell.temperature for cell in cells(plan)]
+    assert not set(ran[1:]) & set(temperatures[1:4])  # they have twelve digits
+    assert _of(plan, ran) == tuple(temperatures[:4])
+    assert _rounds(plan, temperatures[:4], temperatures[:3], 6) == (
+        "4 temperatures for a quarter of their epochs, 3 of them in full, 6 seeds. Dropped early, for they were worse or "
+        "diverged: T = 0.0247. Not run, for every batch size needs a rate above the cap: T = 0.05."
+    )
+    assert _rounds(plan, temperatures, temperatures, 6).endswith("5 of them in full, 6 seeds.")
+
+
+@pytest.fixture
+def costs(monkeypatch):
+    """Each estimate is of an hour to compile, and 100 s a seed; the list grows with every call."""
+    calls = []
+
+    def cost_of(plan, todo):
+        calls.append(plan)
+        return SweepCost(HOUR + 100.0 * plan.seeds, 1, HOUR)
+
+    monkeypatch.setattr(sys.modules["gradnoise.experiment.sweep.advise"], "cost_of", cost_of)
+    return calls
+
+
+def test_the_hours_buy_seeds_after_what_is_compiled_once(costs):
+    plan = read_plan({**PLAN, "seeds": 4})
+    assert _seeds(plan, None, 1.5) == (18, 100.0)
+    assert _seeds(plan, None, 0.5) == (3, 100.0)
+    assert _seeds(plan, None, None) == (4, 100.0)
+
+
+def test_the_seeds_are_kept_and_a_damaged_file_is_made_again(costs, tmp_path):
+    plan = read_plan(PLAN)
+    assert _seeds(plan, tmp_path, 1.5) == _seeds(plan, tmp_path, None) == (18, 100.0)
+    assert len(costs) == 1
+    (tmp_path / "advice.json").write_text('{"seeds": 1')
+    assert _seeds(plan, tmp_path, 1.5) == (18, 100.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["advice.json"]
+
+
+def test_the_curvature_is_that_after_a_run_with_the_momentum_of_the_plan(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        proposal, "train", lambda process, start, *more: seen.append((process, more[2])) or np.float32(0)
+    )
+    plan = read_plan({**PLAN, "variants": "momentum", "momentum": 0.7, "weight_decay": 0.01})
+    _, curvature = proposal._costs(plan, 0.1, np.array([1, 2]), 0.7)
+    process, rate = seen[-1]
+    assert process == sgd(process.problem, momentum=0.7, weight_decay=0.01)
+    assert process != sgd(process.problem, weight_decay=0.01)
+    assert rate == pytest.approx(0.2)
+    assert curvature == pytest.approx(1.0)
 
 
 def test_the_sentence_on_an_hour_is_interval_after():

@@ -19,6 +19,7 @@ from experiment.small_sweep import PLAN, assert_same_bits
 from gradnoise.cli import main
 from gradnoise.experiment.sweep import cluster as engine
 from gradnoise.experiment.sweep import dispatch, read_plan, sweep
+from gradnoise.experiment.sweep.cells import chunks
 from gradnoise.experiment.sweep.local_cluster import environment
 from gradnoise.experiment.sweep.worker import Origins, differences
 from gradnoise.results.run_store import RunStore
@@ -119,6 +120,20 @@ def test_a_killed_scheduler_is_one_sentence_and_the_sweep_goes_on_here_or_elsewh
         sweep(LONGER, tmp_path, progress=interrupt_at_second_share())
     assert_same_bits(sweep(LONGER, tmp_path, "local"), whole)
     assert sorted(stored) == [f"chunk-0000{k}" for k in range(8)]
+
+
+def test_chunks_that_are_done_alone_move_the_progress_too(monkeypatch):
+    plan = read_plan(PLAN)
+    todo, tried, heard = chunks(plan), set(), []
+
+    def first_the_worker_dies(self, task, several):
+        for chunk in several:
+            yield chunk, chunk.name if chunk.number == 0 or chunk in tried else None
+            tried.add(chunk)
+
+    monkeypatch.setattr(dispatch.Workers, "_together", first_the_worker_dies)
+    assert len(list(dispatch.Workers(None, None, "cluster").do(plan, todo, heard.append))) == 3
+    assert heard == pytest.approx([1 / 3, 2 / 3, 1])
 
 
 @pytest.mark.slow
@@ -281,5 +296,8 @@ def test_other_versions_and_other_data_are_told_apart_and_rounding_is_not():
     here = Origins("0.1.0", "0.10.2", (2.0, 0.0))
     assert differences(here, here) == []
     assert differences(here._replace(losses=(2.0001, 1e-7)), here) == []
+    small = here._replace(losses=(2e-4, 3e-5))
+    assert differences(small._replace(losses=(2.0001e-4, 3e-5)), small) == []
+    assert len(differences(small._replace(losses=(2.1e-4, 3e-5)), small)) == 1
     assert differences(here._replace(losses=(2.1, 0.0)), here)[0].startswith("loss of the first examples")
     assert differences(here._replace(jax_version="0.9"), here) == ["jax_version 0.9 there, 0.10.2 here"]

@@ -87,6 +87,20 @@ def test_stopped_inside_a_chunk_it_goes_on_from_there(tmp_path, whole, monkeypat
     assert sorted(path.name for path in tmp_path.iterdir()) == [*(f"chunk-0000{k}.nc" for k in range(3)), "sweep.json"]
 
 
+def test_a_state_left_by_a_stop_right_after_its_chunk_was_stored_is_removed(tmp_path, whole, monkeypatch):
+    def stopped(self, finished):
+        if finished:
+            raise Killed
+
+    with monkeypatch.context() as patched, contextlib.suppress(Killed):
+        patched.setattr(RunStore, "forget_progress", stopped)
+        sweep(PLAN, tmp_path)
+    names = sorted(path.name.rpartition("-")[0] or path.name for path in tmp_path.iterdir())
+    assert names == ["chunk", "chunk-00000", "sweep.json"]  # the stored chunk and its state
+    assert_same_bits(sweep(PLAN, tmp_path), whole)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*(f"chunk-0000{k}.nc" for k in range(3)), "sweep.json"]
+
+
 def test_the_same_sweep_again_runs_nothing(finished, whole, begun):
     assert_same_bits(sweep(PLAN, finished), whole)
     assert not begun

@@ -72,7 +72,7 @@ def collapse_in_temperature(temperature: ArrayLike, values: ArrayLike, level: fl
     >>> table = np.array([[1.0, 1.1, 0.9], [1.1, 1.0, 1.2], [4.0, 4.2, 4.1], [4.1, 4.0, 4.3], [8.1, 8.0, 8.2], [8, 8, 8.1]])
     >>> found = collapse_in_temperature([1.0, 1.0, 2.0, 2.0, 4.0, 4.0], table)
     >>> round(found.F, 2), round(found.p, 2), found.verdict
-    (0.53, 0.62, 'collapses')
+    (0.54, 0.67, 'collapses')
 
     Raises ValueError for fewer than 2 temperatures or seeds, one cell at every temperature, seeds that differ by the same
     in all cells of a temperature, NaN, a level outside (0, 1).

@@ -18,7 +18,7 @@ class NoisySquares(NamedTuple):
 
     >>> found = NoisySquares(squares=30.0, freedom=1, error=1e6, error_freedom=1_000_000, uneven=1.0)
     >>> found.true_squares, [round(end, 1) for end in found.interval(0.95)]      # wider than (12.4, 55.3): two at 97.5 %
-    (29.0, [10.4, 59.5])
+    (29.0, [10.4, 59.6])
     """
 
     squares: float
@@ -37,12 +37,16 @@ class NoisySquares(NamedTuple):
         return max(self.squares - self.freedom * self.variance, 0.0)
 
     def interval(self, level: float) -> tuple[float, float]:
-        """Of the true squares: noncentral chi-squared at a given variance, united over an interval of the variance."""
+        """Of the true squares: noncentral chi-squared at a given variance, united over an interval of the variance.
+
+        Squares smaller than noise alone is expected to give have the upper limit of these: luck is no precision.
+        """
         tail = (1 - level) / 4
         quantiles = stats.chi2.ppf([1 - tail, tail], self.error_freedom) * [self.uneven, 1 / self.uneven]
         variances = np.geomspace(self.error / quantiles[0], self.error / quantiles[1], 7)
-        ends = [v * np.array(noncentrality_interval(self.squares / v, self.freedom, 1 - 2 * tail)) for v in variances]
-        return min(low for low, _ in ends), max(high for _, high in ends)
+        seen = np.maximum(self.squares / variances, self.freedom)
+        ends = variances * np.array([noncentrality_interval(x, self.freedom, 1 - 2 * tail) for x in seen]).T
+        return float(ends[0].min()), float(ends[1].max())
 
 
 def noncentrality_interval(sum_of_squares: float, freedom: int, level: float) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +115,13 @@ class RunStore:
             save(build_tree({"sweep": runs}, stamps), self._place(name))
         except OSError as error:
             raise OSError(self._cannot_write(error)) from error
-        for folder in self.folder.glob(f"{name}-*{RUNS}"):
-            shutil.rmtree(folder, ignore_errors=True)
+        self.forget_progress({name})
+
+    def forget_progress(self, finished: Container[str]) -> None:
+        """Remove the states in progress of chunks that are stored: also those that a process stopped in `put` has left."""
+        for folder in self.folder.glob(f"*-*{RUNS}"):
+            if folder.name.rpartition("-")[0] in finished:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def checkpoint(self, name: str) -> CheckpointFolder:
         """Where the chunk in progress keeps its state: on other devices it begins anew."""

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Sequence
+from decimal import ROUND_DOWN, Context
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from gradnoise.experiment.sweep.proposal import HOUR, propose
 from gradnoise.experiment.sweep.run import sweep
 from gradnoise.experiment.sweep.settled import settled
 from gradnoise.measure import hessian_extremes
+from gradnoise.results.io import written_aside
 
 SHORT = 4
 """The first round's runs have so many times fewer epochs."""
@@ -29,6 +32,8 @@ NEAR = 2
 """Temperatures to either side of the lowest that always go on: the optimum's curve is fitted to them."""
 SPREAD, STEPS = 200.0, 8
 """A coarse grid: STEPS temperatures, the highest over the lowest SPREAD."""
+SAME = 1e-10
+"""Temperatures that differ by less of themselves are one."""
 FEWEST_SEEDS, MOST_SEEDS = 3, 30
 
 
@@ -53,19 +58,13 @@ def advise(
     _require_one_series(plan)
     folder = None if store is None else Path(store)
     short = plan.model_copy(update={"reference_epochs": -(-plan.reference_epochs // SHORT)})
-    first = sweep(short, _below(folder, "short"), cluster, progress)
-    going = temperatures_to_continue(_settled(first))
-    full = plan.model_copy(update={"temperatures": tuple(going), "learning_rates": ()})
+    first = _settled(sweep(short, _below(folder, "short"), cluster, progress))
+    tried, going = _of(plan, first["temperature"].values), _of(plan, temperatures_to_continue(first))
+    full = plan.model_copy(update={"temperatures": going})
     seeds, seconds = _seeds(full, folder, hours)
     full = full.model_copy(update={"seeds": seeds})
     tree = judge(sweep(full, _below(folder, f"full-{seeds}"), cluster, progress))
-    dropped = sorted(set(plan.temperatures) - set(going))
-    every = len(plan.temperatures)
-    rounds = f"{every} temperatures for a quarter of their epochs, {len(going)} of them in full, {seeds} seeds."
-    if dropped:
-        rounds += f" Dropped early, for they were worse or diverged: T = {', '.join(f'{T:.3g}' for T in dropped)}."
-    said = propose(full, tree, seconds)
-    tree[GROUP].attrs.update({"rounds": rounds, **said})
+    tree[GROUP].attrs.update({"rounds": _rounds(plan, tried, going, seeds), **propose(full, tree, seconds)})
     return tree
 
 
@@ -83,7 +82,8 @@ def coarse_grid(plan: SweepPlan) -> SweepPlan:
     highest = min(1 / steepest if steepest > 0 else 1.0, plan.cap) / min(plan.batch_sizes)
     grid = np.geomspace(highest / SPREAD, highest, STEPS)
     cap = min(plan.cap, 2 / steepest) if steepest > 0 else plan.learning_rate_cap
-    rounded = tuple(float(f"{T:.2g}") for T in grid)
+    two_digits = Context(prec=2, rounding=ROUND_DOWN)  # down: no rate comes above the cap
+    rounded = tuple(float(two_digits.create_decimal(repr(T))) for T in grid.tolist())
     return plan.model_copy(update={"temperatures": rounded, "learning_rate_cap": cap})
 
 
@@ -119,22 +119,50 @@ def _below(folder: Path | None, name: str) -> Path | None:
     return None if folder is None else folder / name
 
 
+def _of(plan: SweepPlan, found: Sequence[float] | np.ndarray) -> tuple[float, ...]:
+    """The plan's own temperatures that are among `found`, which have been through a rate and twelve digits."""
+    return tuple(T for T in plan.temperatures if np.isclose(T, found, rtol=SAME, atol=0.0).any())
+
+
+def _rounds(plan: SweepPlan, tried: Sequence[float], going: Sequence[float], seeds: int) -> str:
+    """What was run, in a sentence, and one for each reason why a temperature was not."""
+    told = f"{len(tried)} temperatures for a quarter of their epochs, {len(going)} of them in full, {seeds} seeds."
+    reasons = {
+        "Dropped early, for they were worse or diverged": set(tried) - set(going),
+        "Not run, for every batch size needs a rate above the cap": set(plan.temperatures) - set(tried),
+    }
+    for reason, left_out in reasons.items():
+        if left_out:
+            told += f" {reason}: T = {', '.join(f'{T:.3g}' for T in sorted(left_out))}."
+    return told
+
+
 def _settled(tree: xr.DataTree) -> xr.Dataset:
     """As `judge` settles them; a constant factor of the gap would change nothing here."""
     return settled(tree["sweep"].to_dataset())
 
 
 def _seeds(full: SweepPlan, folder: Path | None, hours: float | None) -> tuple[int, float]:
-    """Seeds of the full round, and the seconds that each is estimated to take; the first answer is kept."""
+    """Seeds of the full round, and the seconds that each is estimated to take once compiled; the first answer is kept."""
     kept = None if folder is None else folder / "advice.json"
-    if kept is not None and kept.is_file():
-        told = json.loads(kept.read_text(encoding="utf-8"))
-        return int(told["seeds"]), float(told["seconds"])
-    seconds = cost_of(full, chunks(full))[0] / full.seeds
-    seeds = full.seeds
+    answer = None if kept is None else _kept_answer(kept)
+    if answer is not None:
+        return answer
+    cost = cost_of(full, chunks(full))
+    seconds, seeds = (cost.seconds - cost.setting_up) / full.seeds, full.seeds
     if hours is not None:
-        seeds = int(np.clip(_checks.number("hours", hours, above=0.0) * HOUR / seconds, FEWEST_SEEDS, MOST_SEEDS))
+        left = _checks.number("hours", hours, above=0.0) * HOUR - cost.setting_up
+        seeds = int(np.clip(left / seconds, FEWEST_SEEDS, MOST_SEEDS))
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps({"seeds": seeds, "seconds": seconds}), encoding="utf-8")
+        with written_aside(kept) as temporary:
+            temporary.write_text(json.dumps({"seeds": seeds, "seconds": seconds}), encoding="utf-8")
     return seeds, seconds
+
+
+def _kept_answer(place: Path) -> tuple[int, float] | None:
+    """Seeds and seconds of before; None where there is no file, or it is damaged."""
+    try:
+        told = json.loads(place.read_text(encoding="utf-8"))
+        return int(told["seeds"]), float(told["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

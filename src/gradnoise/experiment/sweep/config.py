@@ -24,6 +24,9 @@ DEFAULT: Mapping[str, Any] = {
 }  # fmt: skip
 """What `gradnoise sweep` runs where neither plan nor problem nor rates are given: real data, minutes on two cores."""
 
+ROUNDING = 1e-14
+"""A rate above the cap by so little of it is at the cap."""
+
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -115,9 +118,13 @@ class SweepPlan(Settings):
         return math.inf if self.learning_rate_cap is None else self.learning_rate_cap
 
     def rates(self, batch_size: int) -> tuple[float, ...]:
-        """The learning rates at `batch_size`, those above the cap left out."""
+        """The learning rates at `batch_size`, those above the cap left out, if by more than rounding.
+
+        >>> 0.1 * 12, SweepPlan(temperatures=(0.1, 0.2), learning_rate_cap=1.2).rates(12)
+        (1.2000000000000002, (1.2,))
+        """
         wanted = self.learning_rates or tuple(temperature * batch_size for temperature in self.temperatures)
-        return tuple(rate for rate in wanted if rate <= self.cap)
+        return tuple(min(rate, self.cap) for rate in wanted if rate <= self.cap * (1 + ROUNDING))
 
     def epochs(self, temperature: float) -> int:
         """Passes over the training set of a run at temperature T = learning rate / batch size, that of its first step.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,14 @@ from gradnoise.results.run_store import RunStore
 
 MOST_TIMED = 4
 """Shapes that are compiled and timed; the others' seconds lie between theirs, by the examples they look at."""
+
+
+class SweepCost(NamedTuple):
+    """Seconds of all, those of setting up and compiling each shape once among them, and peak bytes of the process."""
+
+    seconds: float
+    bytes: int
+    setting_up: float
 
 
 def outline(plan: SweepPlan, store: str | os.PathLike[str] | None = None) -> tuple[list[Chunk], list[str]]:
@@ -35,20 +44,29 @@ def outline(plan: SweepPlan, store: str | os.PathLike[str] | None = None) -> tup
 def estimate(plan: SweepPlan, store: str | os.PathLike[str] | None = None) -> Estimation:
     """Time and memory of `sweep` with these arguments; takes some seconds itself, writes nothing."""
     todo, notes = outline(plan, store)
-    seconds, held = cost_of(plan, todo)
-    return Estimation(seconds, held, sum(len(chunk.runs) for chunk in todo), notes)
+    cost = cost_of(plan, todo)
+    return Estimation(cost.seconds, cost.bytes, sum(len(chunk.runs) for chunk in todo), notes)
 
 
-def cost_of(plan: SweepPlan, todo: Sequence[Chunk]) -> tuple[float, int]:
-    """Seconds of the chunks, compilation included, and peak bytes of the process."""
+def cost_of(plan: SweepPlan, todo: Sequence[Chunk]) -> SweepCost:
+    """What the chunks will take: each shape is set up and compiled once, each chunk then run."""
     firsts = sorted({chunk.shape: chunk for chunk in reversed(todo)}.values(), key=lambda chunk: chunk.work)
     if not firsts:
-        return 0.0, peak_memory()
+        return SweepCost(0.0, peak_memory(), 0.0)
     places = np.unique(np.linspace(0, len(firsts) - 1, min(MOST_TIMED, len(firsts))).round().astype(int))
-    timed = [(firsts[place], _timed(plan, firsts[place])) for place in places]
-    work, seconds = [chunk.work for chunk, _ in timed], [cost.seconds for _, cost in timed]
-    total = float(sum(np.interp([chunk.work for chunk in todo], work, seconds)))
-    return total, max(cost.bytes for _, cost in timed)
+    chosen = [firsts[place] for place in places]
+    once, again = ([_timed(plan, chunk) for chunk in chosen] for _ in range(2))  # the second finds all compiled
+    compiling = [max(first.seconds - second.seconds, 0.0) for first, second in zip(once, again, strict=True)]
+    setting_up = _in_between(firsts, chosen, compiling)
+    running = _in_between(todo, chosen, [cost.seconds for cost in again])
+    return SweepCost(setting_up + running, max(cost.bytes for cost in once + again), setting_up)
+
+
+def _in_between(chunks: Sequence[Chunk], timed: Sequence[Chunk], seconds: Sequence[float]) -> float:
+    """Seconds of `chunks` together: those of their shape where it was timed, between those of others by their work."""
+    known = {chunk.shape: taken for chunk, taken in zip(timed, seconds, strict=True)}
+    guessed = np.interp([chunk.work for chunk in chunks], [chunk.work for chunk in timed], seconds)
+    return float(sum(known.get(chunk.shape, guess) for chunk, guess in zip(chunks, guessed, strict=True)))
 
 
 def _timed(plan: SweepPlan, chunk: Chunk) -> SimulationCost:

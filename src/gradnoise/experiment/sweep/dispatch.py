@@ -72,7 +72,9 @@ class Workers:
                 if table is None:
                     killers.append(chunk)
                 else:
+                    done += chunk.work
                     yield chunk, table
+                    hear(done / total)
         if killers:
             self._name(killers)
 

@@ -30,8 +30,8 @@ def propose(plan: SweepPlan, tree: xr.DataTree, seconds: float) -> dict[str, Any
     """The cell of the best temperature that trains fastest, and what an hour more would tell: attributes by name.
 
     `tree` is judged; `seconds` are those of one more seed at every temperature. All batch sizes of the plan are candidates,
-    at the optimum's temperature, with a rate below the plan's cap and below 2 (1 + momentum)/hessian_max, both of the loss
-    over one training set after a run there.
+    at the optimum's temperature, with a rate below the plan's cap and below 2 (1 + momentum)/hessian_max, the
+    curvature of the loss over one training set after a run there: at a constant rate, with the plan's momentum.
     """
     optimum = fitted_optimum(tree[GROUP].to_dataset(), plan.seeds)
     if optimum is None:
@@ -41,8 +41,8 @@ def propose(plan: SweepPlan, tree: xr.DataTree, seconds: float) -> dict[str, Any
     batches = np.array([batch for batch in sorted(plan.batch_sizes) if T * batch <= plan.cap])
     if not len(batches):
         return {**told, "proposal": f"Nothing is proposed: at T = {T:.3g} every batch size needs a rate above the cap."}
-    costs, curvature = _costs(plan, T, batches)
     try:
+        costs, curvature = _costs(plan, T, batches, momentum)
         cell = cheapest_cell(optimum, T * batches, batches, costs, curvature, momentum)
     except ValueError as error:
         return {**told, "proposal": f"Nothing is proposed: {error}"}
@@ -77,7 +77,7 @@ def of_an_hour(optimum: FittedOptimum, seconds: float) -> str:
     )
 
 
-def _costs(plan: SweepPlan, T: float, batches: np.ndarray) -> tuple[np.ndarray, float | None]:
+def _costs(plan: SweepPlan, T: float, batches: np.ndarray, momentum: float) -> tuple[np.ndarray, float | None]:
     """Seconds of one run by itself at T for each batch size, and the largest curvature at the end of the last.
 
     Without a pool: steps in place of seconds, and no curvature.
@@ -88,7 +88,7 @@ def _costs(plan: SweepPlan, T: float, batches: np.ndarray) -> tuple[np.ndarray, 
     if problem.num_pool is None:
         return steps.astype(float), None
     own, key = _one_training_set(problem, min(size, problem.num_pool)), jax.random.key(plan.seed)
-    process, start, seconds = sgd(own, weight_decay=plan.weight_decay), own.init(key), []
+    process, start, seconds = sgd(own, momentum=momentum, weight_decay=plan.weight_decay), own.init(key), []
     for batch in map(int, batches):
         walks = [_seconds(lambda b=batch: train(process, start, TIMED, b, T * b, key)) for _ in range(REPEATS)]
         seconds.append(min(walks) / TIMED)  # the first compiles

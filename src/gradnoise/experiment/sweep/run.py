@@ -74,6 +74,7 @@ def sweep(
             found, damaged = kept.scan(chunk.name for chunk in everything)
             for path in damaged:
                 warnings.warn(f"{path!r} is damaged: its runs are done again.", DamagedRuns, stacklevel=2)
+            kept.forget_progress(found)
         todo = [chunk for chunk in everything if chunk.name not in found]
         for chunk, table in strategy(plan, todo, partial(progress or silent, STAGE)):
             if kept is not None:

@@ -71,7 +71,7 @@ def settled(runs: xr.Dataset, num_pool: int | None = None) -> xr.Dataset:
 
 
 def _metrics(runs: xr.Dataset, num_pool: int | None) -> dict[str, np.ndarray]:
-    """Name -> (run, record without the start): gap, test and train, of the loss and of the accuracy."""
+    """Name -> (run, record): gap, test and train, of the loss and of the accuracy."""
     factor = np.ones((runs.sizes["run"], 1))
     if num_pool is not None:
         factor = 1 / np.array([[overlap_factor(int(n), num_pool)] for n in runs["num_examples"].values])

@@ -18,8 +18,8 @@ from gradnoise.experiment.sweep.run import do_chunk
 
 NUM_EXAMPLES = 256
 """Examples by whose losses problems are told apart."""
-TOLERANCE = 1e-3
-"""Relative difference of such losses that rounding on another device may make; other data make more."""
+TOLERANCE, FLOOR = 1e-3, float(np.finfo(np.float32).eps)
+"""Differences of such losses, relative and absolute, that rounding on another device may make; other data make more."""
 
 
 class Origins(NamedTuple):
@@ -48,12 +48,12 @@ def differences(there: Origins, here: Origins) -> list[str]:
     """
     names = ("gradnoise_version", "jax_version")
     told = [
-        f"{name} {was} there, {now} here"
-        for name, was, now in zip(names, there[:2], here[:2], strict=True)
-        if was != now
+        f"{name} {theirs} there, {ours} here"
+        for name, theirs, ours in zip(names, there[:2], here[:2], strict=True)
+        if theirs != ours
     ]
     pairs = zip(there.losses, here.losses, strict=True)
-    if not all(math.isclose(was, now, rel_tol=TOLERANCE, abs_tol=TOLERANCE) for was, now in pairs):
+    if not all(math.isclose(theirs, ours, rel_tol=TOLERANCE, abs_tol=FLOOR) for theirs, ours in pairs):
         told.append(f"loss of the first examples {there.losses} there, {here.losses} here")
     return told
 
