@@ -126,7 +126,8 @@ def test_the_seeds_are_kept_and_a_damaged_file_is_made_again(costs, tmp_path):
     plan = read_plan(PLAN)
     assert _seeds(plan, tmp_path, 1.5) == _seeds(plan, tmp_path, None) == (18, 100.0)
     assert len(costs) == 1
-    (tmp_path / "advice.json").write_text('{"seeds": 1')
+    for name in ("advice.json", ".advice.json.7-abc.part"):
+        (tmp_path / name).write_text('{"seeds": 1')
     assert _seeds(plan, tmp_path, 1.5) == (18, 100.0)
     assert [path.name for path in tmp_path.iterdir()] == ["advice.json"]
 

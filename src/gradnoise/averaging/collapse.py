@@ -99,7 +99,7 @@ def collapse_in_temperature(temperature: ArrayLike, values: ArrayLike, level: fl
         (inside.freedom, inside.error_freedom),
         math.sqrt(per_cell * inside.true_squares),
         math.sqrt(per_group * outside.true_squares),
-        math.sqrt(scale * inside_low / outside_high) if outside_high > 0 else 0.0,
+        math.sqrt(scale * inside_low / outside_high),
         math.sqrt(scale * inside_high / outside_low) if outside_low > 0 else math.inf,
         level,
     )

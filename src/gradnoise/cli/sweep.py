@@ -142,7 +142,7 @@ def _do(plan: Any, store: Path | None, place: Place | None, asked: Asked, cluste
     with redirect_stdout(sys.stderr), one_line_warnings(), _kept(store), progress(not asked.json) as hear:
         todo, notes = outline(plan, store)
         if not asked.json:
-            _foretell(hear, notes, lambda: cost_of(plan, todo)[0])
+            _foretell(hear, notes, lambda: cost_of(plan, todo).seconds)
         tree = judge(run(plan, store, cluster, progress=hear))
         paths = {} if place is None else place.write(tree, page=True)
     tell("sweep", tree, paths, notes, asked.json, lambda: [*cell_table(tree["sweep"].to_dataset()), *findings(tree)])

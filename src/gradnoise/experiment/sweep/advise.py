@@ -154,6 +154,8 @@ def _seeds(full: SweepPlan, folder: Path | None, hours: float | None) -> tuple[i
         left = _checks.number("hours", hours, above=0.0) * HOUR - cost.setting_up
         seeds = int(np.clip(left / seconds, FEWEST_SEEDS, MOST_SEEDS))
     if kept is not None:
+        for left in kept.parent.glob(f".{kept.name}.*.part"):  # of a process that was killed while it wrote
+            left.unlink(missing_ok=True)
         with written_aside(kept) as temporary:
             temporary.write_text(json.dumps({"seeds": seeds, "seconds": seconds}), encoding="utf-8")
     return seeds, seconds
