@@ -241,3 +241,11 @@ def test_what_cannot_be_tuned_is_said():
 def test_a_descent_that_diverges_is_said():
     with pytest.raises(ValueError, match=r"learning_rate=5\.0 .* infinite after 100 of 4000 steps"):
         tune_weight_decay(toy(), np.float64(0), 5.0, 4000)
+
+
+def test_removal_has_no_value_where_one_example_holds_all_the_curvature():
+    """Only the first example curves the loss: without it the model has no minimum."""
+    examples = {"h": np.array([2.0, 0.0]), "g": np.array([1.0, -1.0])}
+    problem = gn.from_arrays(lambda w, e: e["h"] * w**2 / 2 + e["g"] * w, lambda key: np.float64(0.0), examples)
+    with pytest.raises(ValueError, match="without one of the examples"):
+        takeuchi_term(problem, 0.0, learning_rate=0.1, num_steps=100_000, form="removal")

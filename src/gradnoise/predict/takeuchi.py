@@ -1,5 +1,6 @@
 """The stabilized Takeuchi term: how far the test loss will stand above the training loss after T steps of descent."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -48,8 +49,8 @@ def takeuchi_term(
     >>> takeuchi_term(problem, 0.0, learning_rate=0.5, num_steps=2)               # (4/3) (1 - 1/4) / 4
     Estimate(0.25 +- 0, num_samples=4)
 
-    Raises ValueError without a pool or with one example, for an unknown form, without a key for probes or with one for
-    none; TypeError if `problem` is no Problem.
+    Raises ValueError without a pool or with one example, for an unknown form, where "removal" has no value, without a key
+    for probes or with one for none; TypeError if `problem` is no Problem.
 
     Source: diagrams.md section 3, "Regularizer for hyperparameters"; Takeuchi 1976 for T -> infinity.
     """
@@ -68,7 +69,13 @@ def takeuchi_term(
                 raise ValueError(
                     "key has no meaning without num_probes: the term is exact. Leave it out, or give both."
                 )
-            return exact(float(_compiled_dense(formula, loss, rate, steps, flat, decay, examples)), size)
+            found = float(_compiled_dense(formula, loss, rate, steps, flat, decay, examples))
+            if form == "removal" and math.isnan(found):
+                raise ValueError(
+                    'form="removal" has no value here: without one of the examples the quadratic model has no minimum. '
+                    "Give more weight_decay or more examples."
+                )
+            return exact(found, size)
         if form != "takeuchi":
             raise ValueError(f"form={form!r} came with num_probes={num_probes}, and it is exact. Leave num_probes out.")
         probes = NUM_PROBES if num_probes is None else _checks.integer("num_probes", num_probes, minimum=2)

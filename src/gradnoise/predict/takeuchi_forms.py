@@ -40,13 +40,14 @@ def dense_removal(
 
     Its leading order in 1/n is `dense_takeuchi`, (1/n) sum_i g_i.x_i. c_i is the share of the curvature along x_i that
     example i gave itself: for T -> infinity d_i is the minimum along x_i of the quadratic model of the loss without
-    example i. (So it is the gap of runs of n - 1 examples.) Differentiable as `dense_takeuchi`.
+    example i. (So it is the gap of runs of n - 1 examples.) Differentiable as `dense_takeuchi`. NaN where c_i >= 1: without
+    example i that model has no minimum along x_i.
     """
     rows, moves, hessian = _gradients_and_moves(loss, learning_rate, num_steps, params, weight_decay, examples)
     curve = jax.vmap(lambda e, x: jax.jvp(lambda w: jax.grad(loss)(w, e), (params,), (x,))[1])(examples, moves)
     along, own = jnp.sum(rows * moves, axis=1), jnp.sum((curve - moves @ hessian) * moves, axis=1)
     share = jnp.where(along > 0, own / jnp.where(along > 0, along, 1), 0)
-    left_out = params + moves / (1 - share)[:, None]
+    left_out = params + moves / jnp.where(share < 1, 1 - share, jnp.nan)[:, None]
     return jnp.mean(jax.vmap(loss)(left_out, examples) - jax.vmap(loss, (None, 0))(params, examples))
 
 
