@@ -1,22 +1,14 @@
 """The script of the overfitting figure: closed forms and runs agree, the peak is where it should be, a page is written."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "fig_small_rates_1_overfitting.py"
+from scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("fig_small_rates_1_overfitting", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("fig_small_rates_1_overfitting")
 
 
 def test_the_page_has_the_peak_and_needs_no_network(script, capsys, tmp_path):

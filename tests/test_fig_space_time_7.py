@@ -1,25 +1,17 @@
 """The script of the Gauss figure: its series are exact, its three processes are told apart."""
 
-import importlib.util
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gradnoise as gn
-
-SCRIPT = Path(__file__).parents[1] / "examples" / "fig_space_time_7_gauss.py"
+from scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("fig_space_time_7_gauss", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("fig_space_time_7_gauss")
 
 
 def exact(pool, rate, steps):

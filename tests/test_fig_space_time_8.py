@@ -1,24 +1,16 @@
 """The script of the engine: three accounts of the net angle, and SGD against them where gradient flow rests."""
 
-import importlib.util
 import re
-from pathlib import Path
 
 import pytest
 
 from gradnoise.testbeds.valleys import helix_ring_rate, ring_engine_rate
-
-SCRIPT = Path(__file__).parents[1] / "examples" / "fig_space_time_8_engine.py"
+from scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("fig_space_time_8_engine", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("fig_space_time_8_engine")
 
 
 def test_the_account_by_the_image_of_the_noise_sees_the_ring_engine_and_not_the_helix(script):

@@ -1,21 +1,13 @@
 """The script of the weak-order figure prints the numbers it is there for, and runs small."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "fig_svag_1_weak_order.py"
+from scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("fig_svag_1_weak_order", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("fig_svag_1_weak_order")
 
 
 def test_the_closed_forms_are_printed_with_the_numbers_of_the_theory(script, capsys):

@@ -1,24 +1,15 @@
 """The script of the spectra runs small, has networks of the stated sizes and writes a page that needs no network."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import pytest
 
 from gradnoise.testbeds.catalogue import MODELS
-
-SCRIPT = Path(__file__).parents[1] / "examples" / "fig_variational_1_spectrum.py"
+from scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("fig_variational_1_spectrum", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("fig_variational_1_spectrum")
 
 
 @pytest.mark.parametrize(("side", "weights"), [(8, [13_240, 19_882, 26_920]), (28, [13_304, 19_885, 26_576])])

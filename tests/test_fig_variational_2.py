@@ -1,9 +1,7 @@
 """The script of the trajectories records the run that it says, and its sentence claims the power that the test has."""
 
-import importlib.util
 import re
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,18 +9,12 @@ import pytest
 from gradnoise.measure.trajectory import increment_spectrum
 from gradnoise.testbeds.datasets import Data
 from measure.linear_paths import paths, transition
-
-SCRIPT = Path(__file__).parents[1] / "examples" / "fig_variational_2_trajectory.py"
+from scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("fig_variational_2_trajectory", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("fig_variational_2_trajectory")
 
 
 def words(command):

@@ -1,21 +1,13 @@
 """The script of the double-well figure prints the numbers it is there for, and writes a page that needs nothing else."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "fig_variational_3_double_well.py"
+from scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("fig_variational_3_double_well", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("fig_variational_3_double_well")
 
 
 def test_the_constants_of_the_grid_are_printed_beside_their_closed_forms(script, capsys):

@@ -1,8 +1,5 @@
 """SGD on softmax regression with 650 weights against the linear theory, by the script of the example, smaller."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
@@ -10,19 +7,14 @@ import pytest
 import gradnoise as gn
 from gradnoise.stationary import circulation, find_minimum, linearize, mean_shift
 from gradnoise.testbeds import networks
+from scripts import load_script
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "linearized_digits.py"
 REPLICAS, STEPS = 400, 1600
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("linearized_digits", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("linearized_digits")
 
 
 @pytest.fixture(scope="module")

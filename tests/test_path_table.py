@@ -1,29 +1,16 @@
 """The study of predict_path: its quick rows, going on where it stopped, and what it does without MNIST."""
 
-import importlib.util
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
 
 import gradnoise as gn
+from scripts import load_script
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "path_table.py"
 
-
-def load_script():
-    spec = importlib.util.spec_from_file_location("path_table", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-path_table = load_script()
+path_table = load_script("path_table")
 
 
 def row_of(**changes):

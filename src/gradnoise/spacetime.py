@@ -161,3 +161,9 @@ def _steps_of(num_examples: int, batch_size: int, epochs: int, sampling: str, nu
             f"batch_size={batch_size} are {by_epochs} steps. Give one of the two."
         )
     return steps
+
+
+def require_spacetime(spacetime: object) -> None:
+    """Raise TypeError unless `spacetime` is a Spacetime."""
+    if not isinstance(spacetime, Spacetime):
+        raise TypeError(f"spacetime is {type(spacetime).__name__}, expected a Spacetime. Give Spacetime(100, 10), say.")

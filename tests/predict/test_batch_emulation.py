@@ -1,11 +1,9 @@
 """Batch emulation: each step by dense algebra, its series by enumeration of training sets, its cost by counting."""
 
-import importlib.util
 import warnings
 from fractions import Fraction
 from itertools import combinations, product
 from math import prod
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +21,7 @@ from gradnoise.dynamics import sgd
 from gradnoise.predict import batch_emulation
 from gradnoise.predict.batch_emulation import emulate_batch, emulation_domain, mean_and_variance_gradient
 from gradnoise.process import Batches
+from scripts import load_script
 
 THREE = gn.Spacetime(5, 3, sampling="subset", num_steps=1)
 TRIPLES = np.array(list(combinations(range(5), 3)))
@@ -285,13 +284,7 @@ def test_the_time_carries_the_error_of_the_curvature(getkey):
 
 @pytest.fixture(scope="module")
 def script():
-    place = Path(__file__).parents[2] / "examples" / "batch_emulation.py"
-    spec = importlib.util.spec_from_file_location("batch_emulation_example", place)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("batch_emulation")
 
 
 @pytest.mark.slow

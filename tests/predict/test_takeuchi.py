@@ -1,8 +1,6 @@
 """The stabilized Takeuchi term: by numpy, by all probes, by finite differences; weight decay found on toy and digits."""
 
-import importlib.util
 from itertools import product
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +18,7 @@ from gradnoise.predict.takeuchi_forms import DENSE_FORMS, dense_takeuchi, flat_p
 from gradnoise.predict.travelled import travelled
 from gradnoise.predict.tune_weight_decay import tune_weight_decay
 from gradnoise.testbeds.quadratic import gap
+from scripts import load_script
 
 RATE, STEPS, DECAY = 0.3, 13, 0.2
 
@@ -195,13 +194,7 @@ def test_descent_finds_the_best_decay_of_the_toy_within_five_per_cent(h, s, mu, 
 
 @pytest.fixture(scope="module")
 def script():
-    place = Path(__file__).parents[2] / "examples" / "tune_l2.py"
-    spec = importlib.util.spec_from_file_location("tune_l2_example", place)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("tune_l2")
 
 
 @pytest.mark.slow

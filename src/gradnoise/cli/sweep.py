@@ -12,8 +12,8 @@ from gradnoise.cli import sweep_options as own
 from gradnoise.cli.environment import prepare
 from gradnoise.cli.errors import WRONG_USE, Interrupted, explain
 from gradnoise.cli.expected import WrongUse, option
-from gradnoise.cli.job import Asked, place_for, tell, tell_plan
-from gradnoise.cli.output import duration, table
+from gradnoise.cli.job import Asked, foretell, place_for, tell, tell_plan
+from gradnoise.cli.output import table
 from gradnoise.cli.place import Place
 from gradnoise.cli.problems import Source, from_module
 from gradnoise.cli.progress import Hear, one_line_warnings, progress, say
@@ -139,13 +139,14 @@ def _do(plan: Any, store: Path | None, place: Place | None, asked: Asked, cluste
             cost = estimate(plan, store)
         tell_plan("sweep", cost, cost.notes, asked.json)
         return
-    with redirect_stdout(sys.stderr), one_line_warnings(), _kept(store), progress(not asked.json) as hear:
+    with _watched(store, asked) as hear:
         todo, notes = outline(plan, store)
         if not asked.json:
-            _foretell(hear, notes, lambda: cost_of(plan, todo).seconds)
+            _say_plan(notes)
+        foretell(hear, asked, lambda: cost_of(plan, todo).seconds)
         tree = judge(run(plan, store, cluster, progress=hear))
         paths = {} if place is None else place.write(tree, page=True)
-    tell("sweep", tree, paths, notes, asked.json, lambda: [*cell_table(tree["sweep"].to_dataset()), *findings(tree)])
+    _tell(tree, paths, notes, asked)
 
 
 def _advise(
@@ -154,10 +155,15 @@ def _advise(
     """A coarse sweep and then a full one of what is left; what follows from them."""
     from gradnoise.experiment.sweep.advise import advise as run
 
-    with redirect_stdout(sys.stderr), one_line_warnings(), _kept(store), progress(not asked.json) as hear:
+    with _watched(store, asked) as hear:
         tree = run(plan, store, hours, hear, cluster)
         paths = {} if place is None else place.write(tree, page=True)
-    tell("sweep", tree, paths, [], asked.json, lambda: [*cell_table(tree["sweep"].to_dataset()), *findings(tree)])
+    _tell(tree, paths, [], asked)
+
+
+def _tell(tree: "xr.DataTree", paths: Mapping[str, str], notes: list[str], asked: Asked) -> None:
+    """What a finished sweep prints."""
+    tell("sweep", tree, paths, notes, asked.json, lambda: [*cell_table(tree["sweep"].to_dataset()), *findings(tree)])
 
 
 def findings(tree: "xr.DataTree") -> list[str]:
@@ -169,20 +175,19 @@ def findings(tree: "xr.DataTree") -> list[str]:
     return [line for title, finding, more, _ in cards for line in (f"{title}: {finding}", *more)]
 
 
-def _foretell(hear: Hear, notes: list[str], seconds: Any) -> None:
-    """The plan and its time on stderr, for whoever watches."""
+def _say_plan(notes: list[str]) -> None:
+    """The plan on stderr, for whoever watches."""
     if sys.stderr.isatty():
         for note in notes:
             say(note)
-        hear("estimating the time", None)
-        say(f"This takes about {duration(seconds())}.")
 
 
 @contextmanager
-def _kept(store: Path | None) -> Iterator[None]:
-    """Around a run: one that is stopped says what is kept."""
+def _watched(store: Path | None, asked: Asked) -> Iterator[Hear]:
+    """Around a run: progress on stderr (what the user's code prints, too); one that is stopped says what is kept."""
     try:
-        yield
+        with redirect_stdout(sys.stderr), one_line_warnings(), progress(not asked.json) as hear:
+            yield hear
     except KeyboardInterrupt:
         told = "nothing was kept. Give --out DIR to be able to go on."
         if store is not None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from gradnoise.diagrams.diagram import Diagram
 from gradnoise.diagrams.patterns import Level, Shape, fixed_patterns, random_patterns, same_step_sets, tied_parts
-from gradnoise.spacetime import Spacetime
+from gradnoise.spacetime import Spacetime, require_spacetime
 
 Number = Any
 """A Fraction, a sympy expression or a numpy array of floats: closed under + - * and / by an integer."""
@@ -67,11 +67,7 @@ def check_diagram(diagram: Any) -> None:
 
 def grid_of(spacetime: Spacetime) -> Grid:
     """The sizes of a spacetime's grid, exact."""
-    if not isinstance(spacetime, Spacetime):
-        raise TypeError(
-            f"spacetime={spacetime!r} is of type {type(spacetime).__name__}, expected a Spacetime. "
-            "Give Spacetime(num_examples=100, batch_size=10), say."
-        )
+    require_spacetime(spacetime)
     examples, batch = Fraction(spacetime.num_examples), Fraction(spacetime.batch_size)
     if not spacetime.has_epochs:
         return Grid(examples, batch, Fraction(1), Fraction(spacetime.num_steps), Fraction(0))

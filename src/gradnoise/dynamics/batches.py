@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gradnoise import _checks
 from gradnoise._types import Key
-from gradnoise.spacetime import Spacetime
+from gradnoise.spacetime import Spacetime, require_spacetime
 
 
 def batch_indices(spacetime: Spacetime, key: Key, random_order: bool = False) -> jax.Array:
@@ -24,8 +24,7 @@ def batch_indices(spacetime: Spacetime, key: Key, random_order: bool = False) ->
 
     Raises TypeError if `spacetime` is no Spacetime or `key` no random key.
     """
-    if not isinstance(spacetime, Spacetime):
-        raise TypeError(f"spacetime is {type(spacetime).__name__}, expected a Spacetime. Give Spacetime(100, 10), say.")
+    require_spacetime(spacetime)
     key = _checks.random_key("key", key)
     return index_block(spacetime, key, 0, spacetime.num_steps, random_order=random_order)[:, 0]
 

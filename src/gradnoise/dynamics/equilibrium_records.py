@@ -13,7 +13,7 @@ from gradnoise._types import Examples, Key, Params
 from gradnoise.dynamics.batches import subset, with_replacement
 from gradnoise.dynamics.prepare import TRAINING_SETS
 from gradnoise.problem import Loss, Problem, require_problem
-from gradnoise.spacetime import Spacetime
+from gradnoise.spacetime import Spacetime, require_spacetime
 
 RECORDS = ("squared_norm", "gradient_norm_squared", "batch_noise_trace", "batch_gradient_norm_squared")
 """R, G, N and E |g_B|^2 = G + N."""
@@ -102,8 +102,7 @@ def equilibrium_records(
     Source: Li, Malladi, Arora 2021, section 5; docs/theory/equilibrium.md.
     """
     require_problem(problem)
-    if not isinstance(spacetime, Spacetime):
-        raise TypeError(f"spacetime is {type(spacetime).__name__}, expected a Spacetime. Give Spacetime(100, 10), say.")
+    require_spacetime(spacetime)
     _checks.one_of("training_set", training_set, TRAINING_SETS)
     names = _group_names(groups)
     count = None if num_batches is None else _checks.integer("num_batches", num_batches, 2)

@@ -15,7 +15,7 @@ from gradnoise._types import Examples, Params
 from gradnoise.dynamics.fluctuation_point import FluctuationPoint, FluctuationSetting
 from gradnoise.dynamics.prepare import TRAINING_SETS
 from gradnoise.problem import Problem, require_problem
-from gradnoise.spacetime import Spacetime
+from gradnoise.spacetime import Spacetime, require_spacetime
 
 RECORDS = (
     "position_force",
@@ -117,8 +117,7 @@ def _flat(params: Params) -> Float[np.ndarray, " weight"]:
 
 
 def _check_steps(spacetime: Spacetime, training_set: str) -> None:
-    if not isinstance(spacetime, Spacetime):
-        raise TypeError(f"spacetime is {type(spacetime).__name__}, expected a Spacetime. Give Spacetime(100, 10), say.")
+    require_spacetime(spacetime)
     _checks.one_of("training_set", training_set, TRAINING_SETS)
     if spacetime.has_epochs and training_set != "population":
         raise ValueError(

@@ -16,7 +16,7 @@ from gradnoise.dynamics.replica import Data, Keys, Setup
 from gradnoise.dynamics.runner import Inputs
 from gradnoise.problem import Problem, probe_problem
 from gradnoise.process import Process
-from gradnoise.spacetime import Spacetime
+from gradnoise.spacetime import Spacetime, require_spacetime
 
 TRAINING_SETS = ("drawn", "given", "distinct", "population")
 DTYPES = ("float32", "float64")
@@ -37,10 +37,7 @@ def make_setup(
     """The static part, checked; the problem's arrays are not looked at beyond their lengths."""
     if not isinstance(process, Process):
         raise TypeError(f"process is {type(process).__name__}, expected a Process. Give gn.sgd(problem), say.")
-    if not isinstance(spacetime, Spacetime):
-        raise TypeError(
-            f"spacetime is {type(spacetime).__name__}, expected a Spacetime. Give gn.Spacetime(100, 10), say."
-        )
+    require_spacetime(spacetime)
     _checks.one_of("training_set", training_set, TRAINING_SETS)
     _checks.one_of("dtype", dtype, DTYPES)
     _check_training_set(process, spacetime, training_set)

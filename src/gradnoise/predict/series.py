@@ -14,7 +14,7 @@ from gradnoise.measure.diagram_values import require_values
 from gradnoise.predict.coefficients import Schedule, exact_coefficient, float_coefficients, power_of_rate
 from gradnoise.predict.curve import Curve
 from gradnoise.predict.rates import read_rate
-from gradnoise.spacetime import Spacetime
+from gradnoise.spacetime import Spacetime, require_spacetime
 
 TARGETS = ("test", "train", "gap")
 """The losses; beside them the test loss has a variance."""
@@ -191,8 +191,7 @@ def _terms(values: DiagramValues, target: str) -> list[tuple[int, Diagram, str, 
 def check_series(values: Any, spacetime: Any, target: Any, targets: tuple[str, ...] = (*TARGETS, "variance")) -> None:
     """Raise TypeError or ValueError unless these are values, a spacetime and one of `targets` that the values hold."""
     require_values(values)
-    if not isinstance(spacetime, Spacetime):
-        raise TypeError(f"spacetime is {type(spacetime).__name__}, expected Spacetime. Give Spacetime(100, 10), say.")
+    require_spacetime(spacetime)
     _checks.one_of("target", target, targets)
     if target == "variance" and not values.has_variance:
         raise ValueError(

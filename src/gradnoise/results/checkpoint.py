@@ -14,12 +14,11 @@ from typing import IO, Any
 import numpy as np
 
 from gradnoise import _checks
-from gradnoise.dynamics.identity import DIGEST, differing, digest
+from gradnoise.dynamics.identity import digest
 from gradnoise.results.io import written_aside
+from gradnoise.results.kept import MOST_IDENTITY, cannot_write, forget_parts, kept_folder, require_same
 
 RUN = "run.json"
-MOST_IDENTITY = 1 << 20
-"""Bytes of the file that says which run this is."""
 OWNER = "run"
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
@@ -49,11 +48,7 @@ class CheckpointFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str], seconds: float = 10.0) -> None:
-        if not isinstance(path, (str, os.PathLike)) or isinstance(path, bytes):
-            raise TypeError(f"checkpoint={path!r} is {type(path).__name__}, expected a folder. Give 'my-run', say.")
-        self.folder = Path(path)
-        if not str(path) or "\0" in str(path) or (self.folder.exists() and not self.folder.is_dir()):
-            raise ValueError(f"checkpoint={str(path)!r} is no folder, expected one or a new name. Give another name.")
+        self.folder = kept_folder("checkpoint", path, "my-run")
         self.seconds = _checks.number("seconds", seconds, minimum=0)
         self._mark, self._saved_at = "", time.monotonic()
 
@@ -63,11 +58,10 @@ class CheckpointFolder:
         self._mark, self._saved_at = hashlib.sha256(text.encode()).hexdigest()[:16], time.monotonic()
         found = self._identity()
         if found is not None:
-            self._require_same(found, identity)
+            require_same(self._told, "run", found, identity)
         else:
             self._write(RUN, lambda file: file.write(text.encode()))
-        for left in self.folder.glob(".*.part"):  # of a process that was killed while it wrote
-            left.unlink(missing_ok=True)
+        forget_parts(self.folder)
 
     def due(self) -> bool:
         """Whether `seconds` have passed since something was last saved."""
@@ -115,16 +109,9 @@ class CheckpointFolder:
         _warn(place)
         return None
 
-    def _require_same(self, found: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-        names = differing(identity, found)
-        if names:
-            pairs = [(name, found.get(name), identity.get(name)) for name in names]
-            told = [f"{name} was {was!r}, is {now!r}" for name, was, now in pairs if DIGEST not in f"{was}{now}"]
-            raise ValueError(
-                f"checkpoint={str(self.folder)!r} holds another run: {', '.join(names)} "
-                f"{'differ' if len(names) > 1 else 'differs'}{f' ({told[0][:200]})' if told else ''}. "
-                "Run it as it was begun, or give another folder."
-            )
+    @property
+    def _told(self) -> str:
+        return f"checkpoint={str(self.folder)!r}"
 
     def _write(self, name: str, write: Callable[[IO[bytes]], Any]) -> None:
         try:
@@ -132,11 +119,7 @@ class CheckpointFolder:
                 write(file)
                 file.flush()
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise OSError(
-                f"checkpoint={str(self.folder)!r} cannot be written ({reason}), expected a folder with room. What was "
-                "saved before stays: make room and run the same again to go on."
-            ) from error
+            raise OSError(cannot_write(self._told, error, "What was saved before stays")) from error
 
 
 def _warn(place: Path) -> None:

@@ -11,14 +11,15 @@ import jax
 import numpy as np
 import xarray as xr
 
-from gradnoise.dynamics.identity import DIGEST, differing, digest
-from gradnoise.results.checkpoint import MOST_IDENTITY, CheckpointFolder
+from gradnoise.dynamics.identity import DIGEST, digest
+from gradnoise.results.checkpoint import CheckpointFolder
 from gradnoise.results.io import load, save, written_aside
+from gradnoise.results.kept import MOST_IDENTITY, RUNS, cannot_write, forget_parts, kept_folder, require_same
 from gradnoise.results.provenance import provenance
 from gradnoise.results.schema import build_tree
 
 PLAN = "sweep.json"
-RUNS = ".runs"
+STAYS = "The runs that are finished stay"
 
 
 class RunStore:
@@ -43,11 +44,7 @@ class RunStore:
     """
 
     def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
-        if not isinstance(path, (str, os.PathLike)) or isinstance(path, bytes):
-            raise TypeError(f"store={path!r} is {type(path).__name__}, expected a folder. Give 'my-sweep', say.")
-        self.folder = Path(path)
-        if not str(path) or "\0" in str(path) or (self.folder.exists() and not self.folder.is_dir()):
-            raise ValueError(f"store={str(path)!r} is no folder, expected one or a new name. Give another name.")
+        self.folder = kept_folder("store", path, "my-sweep")
         self.identity = json.loads(json.dumps(dict(identity)))
         self.mark = digest({"sweep": np.frombuffer(json.dumps(self.identity, sort_keys=True).encode(), np.uint8)})
 
@@ -57,15 +54,7 @@ class RunStore:
         if found is None:
             self._require_no_others()
             return
-        names = differing(self.identity, found)
-        if names:
-            pairs = [(name, found.get(name), self.identity.get(name)) for name in names]
-            told = [f"{name} was {was!r}, is {now!r}" for name, was, now in pairs if DIGEST not in f"{was}{now}"]
-            raise ValueError(
-                f"store={str(self.folder)!r} holds another sweep: {', '.join(names)} "
-                f"{'differ' if len(names) > 1 else 'differs'}{f' ({told[0][:200]})' if told else ''}. "
-                "Run it as it was begun, or give another folder."
-            )
+        require_same(self._told, "sweep", found, self.identity)
 
     def _require_no_others(self) -> None:
         """Raise ValueError where runs of another sweep lie in a folder that does not say which it is of."""
@@ -92,9 +81,8 @@ class RunStore:
                 with written_aside(self.folder / PLAN) as temporary:
                     temporary.write_text(text)
             except OSError as error:
-                raise OSError(self._cannot_write(error)) from error
-        for left in self.folder.glob(".*.part"):  # of a process that was killed while it wrote
-            left.unlink(missing_ok=True)
+                raise OSError(cannot_write(self._told, error, STAYS)) from error
+        forget_parts(self.folder)
 
     def scan(self, names: Iterable[str]) -> tuple[dict[str, xr.Dataset], list[str]]:
         """What is stored whole under `names`, and the paths of those that are cut short or altered."""
@@ -114,7 +102,7 @@ class RunStore:
         try:
             save(build_tree({"sweep": runs}, stamps), self._place(name))
         except OSError as error:
-            raise OSError(self._cannot_write(error)) from error
+            raise OSError(cannot_write(self._told, error, STAYS)) from error
         self.forget_progress({name})
 
     def forget_progress(self, finished: Container[str]) -> None:
@@ -154,9 +142,6 @@ class RunStore:
             return None
         return found if isinstance(found, dict) else None
 
-    def _cannot_write(self, error: OSError) -> str:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        return (
-            f"store={str(self.folder)!r} cannot be written ({reason}), expected a folder with room. The runs that are "
-            "finished stay: make room and run the same again to go on."
-        )
+    @property
+    def _told(self) -> str:
+        return f"store={str(self.folder)!r}"

@@ -12,10 +12,8 @@ import xarray as xr
 import gradnoise
 from gradnoise.results.checkpoint import CheckpointFolder
 from gradnoise.results.io import load, save
+from gradnoise.results.kept import RUNS
 from gradnoise.results.schema import build_tree
-
-RUNS = ".runs"
-"""How the name of a simulation's folder ends."""
 
 
 class Stages:

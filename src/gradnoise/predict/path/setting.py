@@ -17,7 +17,7 @@ from gradnoise.predict.path.probes import Motion
 from gradnoise.predict.path.update import Update
 from gradnoise.problem import Problem, penalized, probe_problem, require_pool, require_problem
 from gradnoise.smoothness import kinks
-from gradnoise.spacetime import Spacetime
+from gradnoise.spacetime import Spacetime, require_spacetime
 
 DIVERGED = 10.0
 """A path whose loss has risen by so many times its start (or the spread of the losses there) is said to diverge."""
@@ -86,8 +86,7 @@ def read_setting(
     """Check everything that can be known before work; call it inside `jax.enable_x64(True)`."""
     require_problem(problem)
     pool = require_pool(problem, "predict_path")
-    if not isinstance(spacetime, Spacetime):
-        raise TypeError(f"spacetime is {type(spacetime).__name__}, expected Spacetime. Give Spacetime(100, 10), say.")
+    require_spacetime(spacetime)
     _check_training_set(training_set, spacetime, _tree.num_examples(pool))
     problem = _penalized(problem, weight_decay) if weight_decay else problem
     probe_problem(problem, params, pool)

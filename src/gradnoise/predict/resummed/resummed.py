@@ -11,7 +11,7 @@ from gradnoise.predict.resummed.engines import Setting, complete_curve, limited_
 from gradnoise.predict.resummed.linkless import MOST_POWER
 from gradnoise.problem import Problem, probe_problem, require_pool, require_problem
 from gradnoise.smoothness import kinks
-from gradnoise.spacetime import Spacetime
+from gradnoise.spacetime import Spacetime, require_spacetime
 
 TARGETS = ("test", "train", "gap", "displacement")
 
@@ -55,8 +55,7 @@ def predict_resummed(
     require_problem(problem)
     pool = require_pool(problem, "predict_resummed")
     _checks.one_of("target", target, TARGETS)
-    if not isinstance(spacetime, Spacetime):
-        raise TypeError(f"spacetime is {type(spacetime).__name__}, expected Spacetime. Give Spacetime(100, 10), say.")
+    require_spacetime(spacetime)
     rate = _checks.number("learning_rate", learning_rate, minimum=0)
     mass = _checks.number("momentum", momentum, 0, below=1)
     power = _checks.integer("excess_power", excess_power, minimum=0, maximum=MOST_POWER)
